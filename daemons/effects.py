@@ -1,0 +1,57 @@
+"""What the machines ask their loops to do: small frozen values, carried out in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..pipeline.facts import Fact
+from .protocol import FromRouter
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Router: a message to a peer. `rests` False may leave before the turn's facts are committed: it rests on none of them."""
+
+    peer: str
+    message: FromRouter
+    rests: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Router: a fact for the journal, with what is kept beside it. `run` is None for facts of the Router itself."""
+
+    sequence: int
+    run: str | None
+    fact: Fact
+    result: bytes = b""
+    definition: bytes | None = None
+    data: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Router: read a run's definition (when `definition`) and its facts after `after` for a `Take`, and feed them back."""
+
+    run: str
+    take: int
+    after: int
+    definition: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Router: which of a Broker's held leases belong to instances that have already ended? Fed back as `looked_up`."""
+
+    peer: str
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Router: a peer is gone for good: free what the loop keeps for it."""
+
+    peer: str
+
+
+RouterEffect = Send | Record | Load | Lookup | Forget

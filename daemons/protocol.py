@@ -1,0 +1,448 @@
+"""Every message of the wire.
+
+One envelope per peer and turn carries a list of messages. Control messages are typed, decoded and checked in one step;
+user data inside them is opaque bytes. Structs are arrays on the wire: a later version appends fields with defaults, so
+that its neighbour version still reads them.
+
+A peer speaks first with a `Hello` that holds its whole state, and repeats it whenever the two sides may differ: after a
+restart of the Router (its epoch changes), after a gap in the numbers of envelopes, after `Again`. That one message is
+the only way to recover, and it is idempotent. Everything else is an increment on top of it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from ..pipeline.definition import RunOptions
+from ..pipeline.facts import Path, RunError, Verdict
+from ..pipeline.task import Assignment, Given, Outcome, Ready, RunHeader, Want
+
+PROTOCOL = 1
+OLDEST = 1
+"""The oldest protocol version that is still accepted."""
+MAX_FRAME = 64 * 1024 * 1024
+
+Role = Literal["client", "broker", "pipeliner", "watcher"]
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True):
+    """The base of all messages; `str` is one elided log line."""
+
+    def __str__(self) -> str:
+        shown = (f"{name}={elide(getattr(self, name))}" for name in self.__struct_fields__)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def elide(value: object, width: int = 60) -> str:
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, list | tuple) and len(value) > 3:
+        return f"<{len(value)} {type(value[0]).__name__}>"
+    text = repr(value)
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+# Peer to Router: membership -----------------------------------------------------------------------------------------
+
+
+class Held(Message):
+    """A lease that a Broker still runs, or whose outcome it still keeps."""
+
+    lease: int
+    run: str
+    job: str
+    path: Path
+    attempt: int
+    round: int = 0
+    worker: str = ""
+
+
+class BrokerCard(Message):
+    """What a Broker offers. `workers` it can run; `roles` None serves all of them, else slots per role."""
+
+    slots: int
+    workers: tuple[str, ...] = ()
+    roles: dict[str, int] | None = None
+    resources: dict[str, float] = {}
+    commands: bool = True
+    versions: dict[str, str] = {}
+    labels: tuple[str, ...] = ()
+
+
+class Hello(Message, tag="hello"):
+    """The whole state of a peer. Answered by `Welcome` or `Refuse`; a repeat replaces what was known."""
+
+    role: Role
+    place: str
+    """host/pid, for people."""
+    protocol: int = PROTOCOL
+    release: str = ""
+    card: BrokerCard | None = None
+    held: tuple[Held, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    runs: tuple[tuple[str, int, int], ...] = ()
+    """Of a Pipeliner: (run, take, sequence of the last fact seen)."""
+    values_id: str | None = None
+    """Of a Broker: the id of the values folder that it sees."""
+
+
+class Beat(Message, tag="beat"):
+    """The heartbeat, every 2 s. `stamp` is the sender's clock and comes back; `seen` is the last envelope number received.
+
+    A Broker lists every lease it holds: only those are renewed, and one that was granted up to `seen` and is not listed goes back to the queue.
+    """
+
+    stamp: float
+    seen: int = 0
+    leases: tuple[int, ...] = ()
+    free: int = 0
+    busy: int = 0
+    monitoring: bytes | None = None
+
+
+class Bye(Message, tag="bye"):
+    """An orderly end: nothing is held any more. No answer."""
+
+    why: str = ""
+
+
+# Broker to Router ---------------------------------------------------------------------------------------------------
+
+
+class Credit(Message, tag="credit"):
+    """How many more attempts the Broker takes now: `free` starts at once, `prefetch` waits in a worker's pipe. It replaces
+    the last one; what was granted after envelope `seen` counts against it."""
+
+    free: int
+    prefetch: int
+    seen: int
+
+
+class Outcomes(Message, tag="outcomes"):
+    """Ended attempts, kept by the Broker until `Noted`; repeats are harmless."""
+
+    outcomes: list[Outcome]
+
+
+class HandedBack(Message, tag="handed-back"):
+    """Attempts that never began and never will here: they go back to their places, uncharged."""
+
+    leases: list[int]
+
+
+class Signals(Message, tag="signals"):
+    """Running and progress reports: lossy by contract. (lease, kind, packed body)."""
+
+    signals: list[tuple[int, str, bytes]]
+
+
+class FetchValue(Message, tag="fetch"):
+    """A worker wants a value. Answered by `Fetched`; also sent by clients."""
+
+    id: str
+    want: Want
+
+
+# Pipeliner to Router ------------------------------------------------------------------------------------------------
+
+
+class Enqueue(Message, tag="enqueue"):
+    """Attempts that may start. Dropped when `take` is not the current one or `control` is older than the run's;
+    an instance that is queued, leased or ended is left out."""
+
+    run: str
+    take: int
+    control: int
+    seen: int
+    """The last fact that the decision rests on."""
+    ready: list[Ready]
+
+
+class Halt(Message, tag="halt"):
+    """Stop these instances, wherever they are. Each ends with a fact of kind `cancelled` once it is confirmed."""
+
+    run: str
+    take: int
+    seen: int
+    instances: list[tuple[str, Path]]
+
+
+class Conclude(Message, tag="conclude"):
+    """The run's verdict. Compare-and-set on the last fact: refused when the run knows a newer one than `seen`.
+
+    `final` False fixes the verdict and lets hooks run; True finishes the run.
+    """
+
+    run: str
+    take: int
+    seen: int
+    verdict: Verdict
+    error: RunError | None = None
+    final: bool = True
+
+
+# Client to Router ---------------------------------------------------------------------------------------------------
+
+
+class Submission(Message):
+    """A pipeline to run. `run` is chosen by the client: repeating it is harmless for ever."""
+
+    run: str
+    definition: bytes
+    options: RunOptions = RunOptions()
+    data: bytes | None = None
+
+
+class Submit(Message, tag="submit"):
+    """Answered by `Submitted`, after the commit. `follow`: tell me when they end."""
+
+    id: str
+    submissions: list[Submission]
+    follow: bool = True
+
+
+class Follow(Message, tag="follow"):
+    """Tell me when these runs end; those that have ended are told at once. Answered by `Endings`, as often as needed."""
+
+    id: str
+    runs: list[str]
+
+
+class Control(Message, tag="control"):
+    """A durable command about a run (or, for `pause` and `resume`, a role or the cluster). Answered by `Done` or `Failed`."""
+
+    id: str
+    verb: Literal["cancel", "pause", "resume", "retry", "prune", "drain"]
+    run: str = ""
+    reason: str | None = None
+    argument: str | None = None
+
+
+class Ask(Message, tag="ask"):
+    """A question that changes nothing. Answered by `Told` (a packed map) or `Failed`.
+
+    config       the Router's configuration
+    status       peers, queues by role, rates
+    runs         a page of runs: argument {state, limit, offset}
+    run          one run: options, state, times, error, what is queued and leased
+    facts        a page of a run's facts, or of all: argument {after, limit}
+    definition   the packed definition and data of a run
+    logs         where the output of a run's attempts is
+    explain      why something is not running: argument {job}
+    """
+
+    id: str
+    what: Literal["config", "status", "runs", "run", "facts", "definition", "logs", "explain"]
+    run: str = ""
+    argument: dict[str, str | int | float | bool | None] = {}
+
+
+# Router to everybody ------------------------------------------------------------------------------------------------
+
+
+class Welcome(Message, tag="welcome"):
+    """The answer to `Hello`: from now on increments count."""
+
+    lease_time: float = 8.0
+    heartbeat: float = 2.0
+    config: bytes | None = None
+    """The Router's configuration for Brokers, packed."""
+    values: str | None = None
+    values_id: str | None = None
+
+
+class Refuse(Message, tag="refuse"):
+    """You cannot join, and why. Final until something changes."""
+
+    reason: str
+
+
+class Again(Message, tag="again"):
+    """I do not know you, or I missed something: say `Hello`."""
+
+
+class Pulse(Message, tag="pulse"):
+    """The answer to `Beat`, with its stamp: leases listed there are renewed from that moment of the sender's clock.
+
+    `kill` repeats the leases that have to end and are not confirmed yet.
+    """
+
+    stamp: float
+    seen: int = 0
+    kill: tuple[int, ...] = ()
+
+
+# Router to Broker ---------------------------------------------------------------------------------------------------
+
+
+class Run(Message, tag="run"):
+    """Leased attempts. `headers` has one line per run among them."""
+
+    headers: list[RunHeader]
+    assignments: list[Assignment]
+
+
+class Noted(Message, tag="noted"):
+    """These outcomes are in the journal (or were refused for ever): forget them."""
+
+    leases: list[int]
+
+
+class Kill(Message, tag="kill"):
+    """End these attempts: a soft signal, a grace, then the whole process tree. Confirmed by their outcomes."""
+
+    leases: list[int]
+    why: str = "cancelled"
+
+
+class Recall(Message, tag="recall"):
+    """Hand these back if they have not begun."""
+
+    leases: list[int]
+
+
+class Fetched(Message, tag="fetched"):
+    id: str
+    given: Given
+
+
+# Router to Pipeliner ------------------------------------------------------------------------------------------------
+
+
+class Take(Message, tag="take"):
+    """The run is yours under this take number. `facts` are (sequence, packed fact); `more` says that others follow as `News`.
+
+    Forget what was enqueued under an older take: enqueue whatever is ready and has not ended.
+    `definition` is None when the Pipeliner said that it still holds the run: then `facts` are only the newer ones.
+    """
+
+    run: str
+    take: int
+    control: int
+    definition: bytes | None
+    facts: list[tuple[int, msgspec.Raw]]
+    accepted: int = 0
+    more: bool = False
+    window: int = 2000
+
+
+class News(Message, tag="news"):
+    """Committed facts of a run, in order."""
+
+    run: str
+    take: int
+    control: int
+    facts: list[tuple[int, msgspec.Raw]]
+
+
+class Drop(Message, tag="drop"):
+    """The run is not yours any more."""
+
+    run: str
+    take: int
+
+
+# Router to client ---------------------------------------------------------------------------------------------------
+
+
+class Receipt(Message):
+    """What became of one submission. `run` is the id that counts: another one's when `key` made it so."""
+
+    run: str
+    ok: bool = True
+    existed: bool = False
+    reason: str = ""
+
+
+class Submitted(Message, tag="submitted"):
+    id: str
+    receipts: list[Receipt]
+    at: float = 0.0
+
+
+class RunEnd(Message):
+    run: str
+    verdict: Verdict
+    duration: float
+    at: float
+    error: RunError | None = None
+
+
+class Endings(Message, tag="endings"):
+    """Runs that have ended. `unknown`: the Router has never heard of these, or has pruned them."""
+
+    id: str
+    ends: list[RunEnd]
+    unknown: list[str] = []
+
+
+class Done(Message, tag="done"):
+    id: str
+    text: str = ""
+
+
+class Told(Message, tag="told"):
+    id: str
+    body: bytes
+
+
+class Failed(Message, tag="failed"):
+    """The request was not carried out. `code`: busy, not-found, invalid, conflict, forbidden, internal."""
+
+    id: str
+    code: str
+    reason: str
+    retry_after: float | None = None
+
+
+ToRouter = (
+    Hello | Beat | Bye | Credit | Outcomes | HandedBack | Signals | FetchValue
+    | Enqueue | Halt | Conclude | Submit | Follow | Control | Ask
+)  # fmt: skip
+FromRouter = (
+    Welcome | Refuse | Again | Pulse | Run | Noted | Kill | Recall | Fetched
+    | Take | News | Drop | Submitted | Endings | Done | Told | Failed
+)  # fmt: skip
+
+
+# The envelope -------------------------------------------------------------------------------------------------------
+
+
+class Inbound(msgspec.Struct, frozen=True, array_like=True):
+    """Peer to Router. `session` is chosen anew with every Hello, which is number 1 of its session."""
+
+    version: int
+    sender: str
+    session: str
+    number: int
+    messages: list[ToRouter]
+
+
+class Outbound(msgspec.Struct, frozen=True, array_like=True):
+    """Router to peer, under the session of the peer's last Hello. Clients that never said Hello have session ''."""
+
+    version: int
+    epoch: int
+    session: str
+    number: int
+    messages: list[FromRouter]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_inbound = msgspec.msgpack.Decoder(Inbound)
+_outbound = msgspec.msgpack.Decoder(Outbound)
+
+
+def encode(envelope: Inbound | Outbound) -> bytes:
+    return _encoder.encode(envelope)
+
+
+def decode_inbound(frame: bytes | memoryview) -> Inbound:
+    """Raises `msgspec.DecodeError` or `RecursionError` on anything that is not an envelope."""
+    return _inbound.decode(frame)
+
+
+def decode_outbound(frame: bytes | memoryview) -> Outbound:
+    return _outbound.decode(frame)

@@ -1,0 +1,5 @@
+"""`python -m headrace` is the same as the `headrace` command."""
+
+from .daemons.cli import main
+
+main()

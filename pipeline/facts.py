@@ -1,0 +1,214 @@
+"""Facts: the committed lines of the journal. State is nothing but facts replayed.
+
+A fact says what happened, never what follows from it: whether a job has failed for good, is tried again or is data for
+its children is judged by `progress`, in the same way in every replay. Facts carry typed fields, sizes and references;
+a result itself is kept beside its fact and is never decoded by Router or Pipeliner.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from .definition import OnError, RunOptions
+
+Path = tuple[int, ...]
+Ended = Literal["success", "failed", "timeout", "cancelled", "died", "lost", "expired", "store"]
+"""How an attempt ended.
+
+success    the worker returned
+failed     the worker raised, or its command ended with a bad code
+timeout    it ran longer than its `timeout`
+cancelled  it was stopped on request: by cancel, or because the run has failed
+died       its process died under it (counts for quarantine)
+lost       its Broker was lost (a budget of its own)
+expired    it waited longer than its `queue_timeout`
+store      the store kept failing until its deadline
+"""
+Verdict = Literal["success", "failed", "cancelled"]
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True):
+    """Why an attempt ended badly, in words and text only."""
+
+    type: str
+    message: str
+    traceback: str = ""
+    exit_code: int | None = None
+    log_tail: str = ""
+
+
+class Signs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the Pipeliner has to know of a result, said by the worker process beside the opaque bytes."""
+
+    spread: int | None = None
+    """Length of the list, when the result is one."""
+    chosen: tuple[str, ...] | None = None
+    skip: str | None = None
+    keys: dict[str, str] = {}
+    """Canonical texts of the result's values that a gather groups by."""
+    graft: bytes | None = None
+    """A packed Definition to put into this run."""
+    retry_after: float | None = None
+    invalid: str | None = None
+    """The answer cannot be honoured, and why: the job fails without retry."""
+
+
+class RunError(msgspec.Struct, frozen=True, array_like=True):
+    """The first failure of a run."""
+
+    job: str | None
+    path: Path
+    reason: str
+    traceback: str = ""
+    kind: str = ""
+
+
+class Accepted(msgspec.Struct, frozen=True, array_like=True, tag="accepted"):
+    """The run exists. Its definition and data are kept beside this fact."""
+
+    run: str
+    at: float
+    options: RunOptions
+    active: bool = True
+    """False: it waits for a time or for other runs, and a `Released` fact will follow."""
+    parent: tuple[str, str, Path] | None = None
+    """The (run, job, path) whose worker this run is."""
+
+
+class Released(msgspec.Struct, frozen=True, array_like=True, tag="released"):
+    """A waiting run may start."""
+
+    at: float
+
+
+class Returned(msgspec.Struct, frozen=True, array_like=True, tag="returned"):
+    """One attempt of one instance ended."""
+
+    job: str
+    path: Path
+    attempt: int
+    kind: Ended
+    lease: int = 0
+    round: int = 0
+    started: float = 0.0
+    duration: float = 0.0
+    place: str = ""
+    size: int = 0
+    ref: str | None = None
+    signs: Signs | None = None
+    error: Failure | None = None
+    charged: bool = True
+    """False: this end counts in no budget (the Router was away, a stop, a drain)."""
+    log: tuple[str, int, int] | None = None
+
+
+class Cancelled(msgspec.Struct, frozen=True, array_like=True, tag="cancelled"):
+    """Somebody asked for the end of the run (or its deadline passed)."""
+
+    at: float
+    control: int
+    reason: str
+
+
+class Paused(msgspec.Struct, frozen=True, array_like=True, tag="paused"):
+    at: float
+    control: int
+    on: bool
+
+
+class Reopened(msgspec.Struct, frozen=True, array_like=True, tag="reopened"):
+    """`retry`: a new round; whatever did not succeed, and what depends on it, starts afresh."""
+
+    at: float
+    control: int
+    round: int
+
+
+class Ending(msgspec.Struct, frozen=True, array_like=True, tag="ending"):
+    """The verdict is fixed; hooks run now."""
+
+    at: float
+    verdict: Verdict
+    error: RunError | None = None
+
+
+class Finished(msgspec.Struct, frozen=True, array_like=True, tag="finished"):
+    """The run is over: everything is terminal, hooks too."""
+
+    at: float
+    verdict: Verdict
+    error: RunError | None = None
+    duration: float = 0.0
+
+
+class Registered(msgspec.Struct, frozen=True, array_like=True, tag="registered"):
+    """A Broker joined: after a restart the Router waits for it."""
+
+    identity: str
+    place: str
+    at: float
+
+
+class Unregistered(msgspec.Struct, frozen=True, array_like=True, tag="unregistered"):
+    """A Broker left, or was lost."""
+
+    identity: str
+    at: float
+    why: str = ""
+
+
+class EpochBegan(msgspec.Struct, frozen=True, array_like=True, tag="epoch"):
+    epoch: int
+    at: float
+    boot: str = ""
+
+
+class Pruned(msgspec.Struct, frozen=True, array_like=True, tag="pruned"):
+    """A finished run's facts and values were removed; a one-row tombstone stays."""
+
+    run: str
+    at: float
+
+
+RunFact = Accepted | Released | Returned | Cancelled | Paused | Reopened | Ending | Finished
+Fact = RunFact | Registered | Unregistered | EpochBegan | Pruned
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Fact] = msgspec.msgpack.Decoder(Fact)
+
+
+def pack_fact(fact: Fact) -> bytes:
+    return _encoder.encode(fact)
+
+
+def unpack_fact(packed: bytes | msgspec.Raw) -> Fact:
+    return _decoder.decode(packed)
+
+
+__all__ = [
+    "Accepted",
+    "Cancelled",
+    "Ended",
+    "Ending",
+    "EpochBegan",
+    "Fact",
+    "Failure",
+    "Finished",
+    "OnError",
+    "Path",
+    "Paused",
+    "Pruned",
+    "Registered",
+    "Released",
+    "Reopened",
+    "Returned",
+    "RunError",
+    "RunFact",
+    "Signs",
+    "Unregistered",
+    "Verdict",
+    "pack_fact",
+    "unpack_fact",
+]

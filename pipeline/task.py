@@ -1,0 +1,170 @@
+"""What one attempt needs to run: written by the Pipeliner, carried by Router and Broker, read by a worker process.
+
+`Ready` is what `progress` hands out. Router and Broker read its placement (`worker`, `needs`) and pass `task` on as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from .definition import Bind, CommandLine
+from .facts import Ended, Failure, Path, Signs
+
+
+COMMAND = "!command"
+"""The worker name of attempts that run a command line: any Broker that runs commands can take them."""
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The part of an attempt that is the same for every instance and attempt of a node."""
+
+    worker: str
+    bind: Bind = "store"
+    data: bytes | None = None
+    """The job's own data, packed."""
+    command: CommandLine | None = None
+    spread: bool = False
+    """The result has to be a list: say its length."""
+    report: tuple[str, ...] = ()
+    """Say the canonical text of these keys of the result: a gather groups by them."""
+    on_error: str | None = None
+
+
+class Needs(msgspec.Struct, frozen=True, array_like=True):
+    """Where and how an attempt may run; None in a `Ready` means: anywhere, no limits."""
+
+    role: str | None = None
+    resources: dict[str, float] = {}
+    limits: tuple[str, ...] = ()
+    priority: int = 0
+    timeout: float | None = None
+    queue_timeout: float | None = None
+
+
+class Input(msgspec.Struct, frozen=True, array_like=True):
+    """A result that the attempt reads: one instance, or (`many`) every instance of `job` below `path`, in index order.
+
+    `element` picks one element of a spread list.
+    """
+
+    job: str
+    path: Path = ()
+    many: bool = False
+    element: int | None = None
+    kind: str = "success"
+    """How that upstream ended: `failed` hands over the failure record, `skipped` nothing."""
+    keyed: tuple[Path, ...] | None = None
+    """The instances of a group or window, when they are not simply all below `path`."""
+
+
+class Ready(msgspec.Struct, frozen=True, array_like=True):
+    """An attempt that may start."""
+
+    job: str
+    path: Path
+    attempt: int
+    worker: str
+    task: bytes
+    inputs: tuple[Input, ...] = ()
+    needs: Needs | None = None
+    after: int = 0
+    """Sequence number of the fact that made it ready."""
+    delay: float = 0.0
+    """Seconds to wait after that fact."""
+    round: int = 0
+    hook: bool = False
+
+
+
+class RunHeader(msgspec.Struct, frozen=True, array_like=True):
+    """What all attempts of a run share. `data` is the run's data, packed; when it is large, `ref` names the value."""
+
+    run: str
+    data: bytes | None = None
+    ref: str | None = None
+    title: str | None = None
+
+
+class Supplied(msgspec.Struct, frozen=True, array_like=True):
+    """An `Input` on its way to the worker: with its bytes, with a reference, or to be fetched when it is read."""
+
+    input: Input
+    value: bytes | None = None
+    ref: str | None = None
+    size: int = 0
+
+
+class Assignment(msgspec.Struct, frozen=True, array_like=True):
+    """One leased attempt. `lease` is epoch << 40 | number: unique for ever, and its order is the order of granting."""
+
+    lease: int
+    run: str
+    job: str
+    path: Path
+    attempt: int
+    worker: str
+    task: bytes
+    inputs: tuple[Supplied, ...] = ()
+    needs: Needs | None = None
+    round: int = 0
+    hook: bool = False
+
+    @property
+    def fence(self) -> str:
+        return f"{self.lease:016x}"
+
+    @property
+    def attempt_key(self) -> str:
+        """The same for every attempt of an instance: an idempotency key for whatever the worker calls."""
+        return f"{self.run}/{self.round}/{self.job}/{'.'.join(map(str, self.path))}"
+
+
+class Outcome(msgspec.Struct, frozen=True, array_like=True):
+    """How one leased attempt ended, as its worker process (or its Broker) says. `result` is packed, inline, or `ref` set."""
+
+    lease: int
+    kind: Ended = "success"
+    result: bytes = b""
+    started: float = 0.0
+    duration: float = 0.0
+    size: int = 0
+    ref: str | None = None
+    signs: Signs | None = None
+    error: Failure | None = None
+    charged: bool = True
+    log: tuple[str, int, int] | None = None
+
+
+class Want(msgspec.Struct, frozen=True, array_like=True):
+    """A value that a worker (or a client) wants to read: `offset` goes on where an earlier answer ended."""
+
+    run: str
+    kind: Literal["result", "definition", "data", "value"] = "result"
+    job: str = ""
+    path: Path = ()
+    many: bool = False
+    offset: int = 0
+    ref: str | None = None
+
+
+class Given(msgspec.Struct, frozen=True, array_like=True):
+    """The answer to a `Want`: `values` are (path, kind of end, packed value or None, ref or None); `next` is the next offset."""
+
+    values: tuple[tuple[Path, str, bytes | None, str | None], ...] = ()
+    next: int | None = None
+    missing: str | None = None
+    """Why there is nothing."""
+
+
+_task_encoder = msgspec.msgpack.Encoder()
+_task_decoder = msgspec.msgpack.Decoder(Task)
+
+
+def pack_task(task: Task) -> bytes:
+    return _task_encoder.encode(task)
+
+
+def unpack_task(packed: bytes) -> Task:
+    return _task_decoder.decode(packed)
