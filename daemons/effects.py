@@ -10,7 +10,7 @@ from .protocol import FromRouter
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Router: a message to a peer. `rests` False may leave before the turn's facts are committed: it rests on none of them."""
+    """Router: a message to a peer. `rests` False: it rests on no fact of this turn, and leaves without waiting for one."""
 
     peer: str
     message: FromRouter
@@ -31,7 +31,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Router: read a run's definition (when `definition`) and its facts after `after` for a `Take`, and feed them back."""
+    """Router: read a run's definition (when `definition`) and its facts after `after`, and feed them back."""
 
     run: str
     take: int

@@ -47,7 +47,7 @@ def elide(value: object, width: int = 60) -> str:
 # Peer to Router: membership -----------------------------------------------------------------------------------------
 
 
-class Held(Message):
+class Held(Message, frozen=True, array_like=True):
     """A lease that a Broker still runs, or whose outcome it still keeps."""
 
     lease: int
@@ -59,7 +59,7 @@ class Held(Message):
     worker: str = ""
 
 
-class BrokerCard(Message):
+class BrokerCard(Message, frozen=True, array_like=True):
     """What a Broker offers. `workers` it can run; `roles` None serves all of them, else slots per role."""
 
     slots: int
@@ -71,7 +71,7 @@ class BrokerCard(Message):
     labels: tuple[str, ...] = ()
 
 
-class Hello(Message, tag="hello"):
+class Hello(Message, frozen=True, array_like=True, tag="hello"):
     """The whole state of a peer. Answered by `Welcome` or `Refuse`; a repeat replaces what was known."""
 
     role: Role
@@ -88,10 +88,11 @@ class Hello(Message, tag="hello"):
     """Of a Broker: the id of the values folder that it sees."""
 
 
-class Beat(Message, tag="beat"):
-    """The heartbeat, every 2 s. `stamp` is the sender's clock and comes back; `seen` is the last envelope number received.
+class Beat(Message, frozen=True, array_like=True, tag="beat"):
+    """The heartbeat, every 2 s. `stamp` is the sender's clock and comes back; `seen` is the last envelope received.
 
-    A Broker lists every lease it holds: only those are renewed, and one that was granted up to `seen` and is not listed goes back to the queue.
+    A Broker lists every lease it holds: only those are renewed, and one that was granted up to `seen` and is not
+    listed goes back to the queue.
     """
 
     stamp: float
@@ -102,7 +103,7 @@ class Beat(Message, tag="beat"):
     monitoring: bytes | None = None
 
 
-class Bye(Message, tag="bye"):
+class Bye(Message, frozen=True, array_like=True, tag="bye"):
     """An orderly end: nothing is held any more. No answer."""
 
     why: str = ""
@@ -111,34 +112,36 @@ class Bye(Message, tag="bye"):
 # Broker to Router ---------------------------------------------------------------------------------------------------
 
 
-class Credit(Message, tag="credit"):
-    """How many more attempts the Broker takes now: `free` starts at once, `prefetch` waits in a worker's pipe. It replaces
-    the last one; what was granted after envelope `seen` counts against it."""
+class Credit(Message, frozen=True, array_like=True, tag="credit"):
+    """How many more attempts the Broker takes: `free` starts at once, `prefetch` waits in a worker's pipe.
+
+    It replaces the last one; what was granted after envelope `seen` counts against it.
+    """
 
     free: int
     prefetch: int
     seen: int
 
 
-class Outcomes(Message, tag="outcomes"):
+class Outcomes(Message, frozen=True, array_like=True, tag="outcomes"):
     """Ended attempts, kept by the Broker until `Noted`; repeats are harmless."""
 
     outcomes: list[Outcome]
 
 
-class HandedBack(Message, tag="handed-back"):
+class HandedBack(Message, frozen=True, array_like=True, tag="handed-back"):
     """Attempts that never began and never will here: they go back to their places, uncharged."""
 
     leases: list[int]
 
 
-class Signals(Message, tag="signals"):
+class Signals(Message, frozen=True, array_like=True, tag="signals"):
     """Running and progress reports: lossy by contract. (lease, kind, packed body)."""
 
     signals: list[tuple[int, str, bytes]]
 
 
-class FetchValue(Message, tag="fetch"):
+class FetchValue(Message, frozen=True, array_like=True, tag="fetch"):
     """A worker wants a value. Answered by `Fetched`; also sent by clients."""
 
     id: str
@@ -148,7 +151,7 @@ class FetchValue(Message, tag="fetch"):
 # Pipeliner to Router ------------------------------------------------------------------------------------------------
 
 
-class Enqueue(Message, tag="enqueue"):
+class Enqueue(Message, frozen=True, array_like=True, tag="enqueue"):
     """Attempts that may start. Dropped when `take` is not the current one or `control` is older than the run's;
     an instance that is queued, leased or ended is left out."""
 
@@ -160,7 +163,7 @@ class Enqueue(Message, tag="enqueue"):
     ready: list[Ready]
 
 
-class Halt(Message, tag="halt"):
+class Halt(Message, frozen=True, array_like=True, tag="halt"):
     """Stop these instances, wherever they are. Each ends with a fact of kind `cancelled` once it is confirmed."""
 
     run: str
@@ -169,7 +172,7 @@ class Halt(Message, tag="halt"):
     instances: list[tuple[str, Path]]
 
 
-class Conclude(Message, tag="conclude"):
+class Conclude(Message, frozen=True, array_like=True, tag="conclude"):
     """The run's verdict. Compare-and-set on the last fact: refused when the run knows a newer one than `seen`.
 
     `final` False fixes the verdict and lets hooks run; True finishes the run.
@@ -186,7 +189,7 @@ class Conclude(Message, tag="conclude"):
 # Client to Router ---------------------------------------------------------------------------------------------------
 
 
-class Submission(Message):
+class Submission(Message, frozen=True, array_like=True):
     """A pipeline to run. `run` is chosen by the client: repeating it is harmless for ever."""
 
     run: str
@@ -195,7 +198,7 @@ class Submission(Message):
     data: bytes | None = None
 
 
-class Submit(Message, tag="submit"):
+class Submit(Message, frozen=True, array_like=True, tag="submit"):
     """Answered by `Submitted`, after the commit. `follow`: tell me when they end."""
 
     id: str
@@ -203,15 +206,18 @@ class Submit(Message, tag="submit"):
     follow: bool = True
 
 
-class Follow(Message, tag="follow"):
-    """Tell me when these runs end; those that have ended are told at once. Answered by `Endings`, as often as needed."""
+class Follow(Message, frozen=True, array_like=True, tag="follow"):
+    """Tell me when these runs end, at once for those that have. Answered by `Endings`, as often as needed."""
 
     id: str
     runs: list[str]
 
 
-class Control(Message, tag="control"):
-    """A durable command about a run (or, for `pause` and `resume`, a role or the cluster). Answered by `Done` or `Failed`."""
+class Control(Message, frozen=True, array_like=True, tag="control"):
+    """A durable command about a run (or, for `pause` and `resume`, a role or the cluster).
+
+    Answered by `Done` or `Failed`.
+    """
 
     id: str
     verb: Literal["cancel", "pause", "resume", "retry", "prune", "drain"]
@@ -220,7 +226,7 @@ class Control(Message, tag="control"):
     argument: str | None = None
 
 
-class Ask(Message, tag="ask"):
+class Ask(Message, frozen=True, array_like=True, tag="ask"):
     """A question that changes nothing. Answered by `Told` (a packed map) or `Failed`.
 
     config       the Router's configuration
@@ -242,7 +248,7 @@ class Ask(Message, tag="ask"):
 # Router to everybody ------------------------------------------------------------------------------------------------
 
 
-class Welcome(Message, tag="welcome"):
+class Welcome(Message, frozen=True, array_like=True, tag="welcome"):
     """The answer to `Hello`: from now on increments count."""
 
     lease_time: float = 8.0
@@ -253,17 +259,17 @@ class Welcome(Message, tag="welcome"):
     values_id: str | None = None
 
 
-class Refuse(Message, tag="refuse"):
+class Refuse(Message, frozen=True, array_like=True, tag="refuse"):
     """You cannot join, and why. Final until something changes."""
 
     reason: str
 
 
-class Again(Message, tag="again"):
+class Again(Message, frozen=True, array_like=True, tag="again"):
     """I do not know you, or I missed something: say `Hello`."""
 
 
-class Pulse(Message, tag="pulse"):
+class Pulse(Message, frozen=True, array_like=True, tag="pulse"):
     """The answer to `Beat`, with its stamp: leases listed there are renewed from that moment of the sender's clock.
 
     `kill` repeats the leases that have to end and are not confirmed yet.
@@ -277,33 +283,33 @@ class Pulse(Message, tag="pulse"):
 # Router to Broker ---------------------------------------------------------------------------------------------------
 
 
-class Run(Message, tag="run"):
+class Run(Message, frozen=True, array_like=True, tag="run"):
     """Leased attempts. `headers` has one line per run among them."""
 
     headers: list[RunHeader]
     assignments: list[Assignment]
 
 
-class Noted(Message, tag="noted"):
+class Noted(Message, frozen=True, array_like=True, tag="noted"):
     """These outcomes are in the journal (or were refused for ever): forget them."""
 
     leases: list[int]
 
 
-class Kill(Message, tag="kill"):
+class Kill(Message, frozen=True, array_like=True, tag="kill"):
     """End these attempts: a soft signal, a grace, then the whole process tree. Confirmed by their outcomes."""
 
     leases: list[int]
     why: str = "cancelled"
 
 
-class Recall(Message, tag="recall"):
+class Recall(Message, frozen=True, array_like=True, tag="recall"):
     """Hand these back if they have not begun."""
 
     leases: list[int]
 
 
-class Fetched(Message, tag="fetched"):
+class Fetched(Message, frozen=True, array_like=True, tag="fetched"):
     id: str
     given: Given
 
@@ -311,8 +317,8 @@ class Fetched(Message, tag="fetched"):
 # Router to Pipeliner ------------------------------------------------------------------------------------------------
 
 
-class Take(Message, tag="take"):
-    """The run is yours under this take number. `facts` are (sequence, packed fact); `more` says that others follow as `News`.
+class Take(Message, frozen=True, array_like=True, tag="take"):
+    """The run is yours under this take number. `facts` are (sequence, packed fact); `more`: others follow as `News`.
 
     Forget what was enqueued under an older take: enqueue whatever is ready and has not ended.
     `definition` is None when the Pipeliner said that it still holds the run: then `facts` are only the newer ones.
@@ -328,7 +334,7 @@ class Take(Message, tag="take"):
     window: int = 2000
 
 
-class News(Message, tag="news"):
+class News(Message, frozen=True, array_like=True, tag="news"):
     """Committed facts of a run, in order."""
 
     run: str
@@ -337,7 +343,7 @@ class News(Message, tag="news"):
     facts: list[tuple[int, msgspec.Raw]]
 
 
-class Drop(Message, tag="drop"):
+class Drop(Message, frozen=True, array_like=True, tag="drop"):
     """The run is not yours any more."""
 
     run: str
@@ -347,7 +353,7 @@ class Drop(Message, tag="drop"):
 # Router to client ---------------------------------------------------------------------------------------------------
 
 
-class Receipt(Message):
+class Receipt(Message, frozen=True, array_like=True):
     """What became of one submission. `run` is the id that counts: another one's when `key` made it so."""
 
     run: str
@@ -356,13 +362,13 @@ class Receipt(Message):
     reason: str = ""
 
 
-class Submitted(Message, tag="submitted"):
+class Submitted(Message, frozen=True, array_like=True, tag="submitted"):
     id: str
     receipts: list[Receipt]
     at: float = 0.0
 
 
-class RunEnd(Message):
+class RunEnd(Message, frozen=True, array_like=True):
     run: str
     verdict: Verdict
     duration: float
@@ -370,7 +376,7 @@ class RunEnd(Message):
     error: RunError | None = None
 
 
-class Endings(Message, tag="endings"):
+class Endings(Message, frozen=True, array_like=True, tag="endings"):
     """Runs that have ended. `unknown`: the Router has never heard of these, or has pruned them."""
 
     id: str
@@ -378,17 +384,17 @@ class Endings(Message, tag="endings"):
     unknown: list[str] = []
 
 
-class Done(Message, tag="done"):
+class Done(Message, frozen=True, array_like=True, tag="done"):
     id: str
     text: str = ""
 
 
-class Told(Message, tag="told"):
+class Told(Message, frozen=True, array_like=True, tag="told"):
     id: str
     body: bytes
 
 
-class Failed(Message, tag="failed"):
+class Failed(Message, frozen=True, array_like=True, tag="failed"):
     """The request was not carried out. `code`: busy, not-found, invalid, conflict, forbidden, internal."""
 
     id: str

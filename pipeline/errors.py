@@ -117,7 +117,8 @@ class Unreachable(ClusterError):
         self.address = address
         self.seconds = seconds
         super().__init__(
-            f"no Router answered at {address} within {seconds:g} s; is it running (`headrace up`), is the address right?"
+            f"no Router answered at {address} within {seconds:g} s: "
+            "is the address right, and is a Router running there (`headrace up`)?"
         )
 
 

@@ -1,6 +1,6 @@
 """What one attempt needs to run: written by the Pipeliner, carried by Router and Broker, read by a worker process.
 
-`Ready` is what `progress` hands out. Router and Broker read its placement (`worker`, `needs`) and pass `task` on as it is.
+`Ready` is what `progress` hands out. Router and Broker read its placement (`worker`, `needs`) and pass `task` on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import msgspec
 
 from .definition import Bind, CommandLine
 from .facts import Ended, Failure, Path, Signs
-
 
 COMMAND = "!command"
 """The worker name of attempts that run a command line: any Broker that runs commands can take them."""
@@ -77,7 +76,6 @@ class Ready(msgspec.Struct, frozen=True, array_like=True):
     hook: bool = False
 
 
-
 class RunHeader(msgspec.Struct, frozen=True, array_like=True):
     """What all attempts of a run share. `data` is the run's data, packed; when it is large, `ref` names the value."""
 
@@ -122,7 +120,7 @@ class Assignment(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
-    """How one leased attempt ended, as its worker process (or its Broker) says. `result` is packed, inline, or `ref` set."""
+    """How one leased attempt ended, as its worker process (or its Broker) says. `result` is packed, or `ref` set."""
 
     lease: int
     kind: Ended = "success"
@@ -150,7 +148,7 @@ class Want(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Given(msgspec.Struct, frozen=True, array_like=True):
-    """The answer to a `Want`: `values` are (path, kind of end, packed value or None, ref or None); `next` is the next offset."""
+    """The answer to a `Want`: (path, kind of end, packed value or None, ref or None) each; `next` is the next offset."""
 
     values: tuple[tuple[Path, str, bytes | None, str | None], ...] = ()
     next: int | None = None
