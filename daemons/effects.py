@@ -10,7 +10,7 @@ from .protocol import FromRouter
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Router: a message to a peer. `rests` False: it rests on no fact of this turn, and leaves without waiting for one."""
+    """Router: a message to a peer. `rests` False: it rests on no fact of this turn and does not wait for them."""
 
     peer: str
     message: FromRouter

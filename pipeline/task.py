@@ -148,7 +148,7 @@ class Want(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Given(msgspec.Struct, frozen=True, array_like=True):
-    """The answer to a `Want`: (path, kind of end, packed value or None, ref or None) each; `next` is the next offset."""
+    """The answer to a `Want`: (path, kind of end, packed value, ref) each; `next` is the next offset."""
 
     values: tuple[tuple[Path, str, bytes | None, str | None], ...] = ()
     next: int | None = None
