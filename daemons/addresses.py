@@ -1,4 +1,4 @@
-"""Where daemons listen and whom peers call. The safe default is the machine itself: anything else has to be asked for."""
+"""Where daemons listen and whom peers call. The default is the machine itself; anything else has to be asked for."""
 
 from __future__ import annotations
 

@@ -27,6 +27,8 @@ class Record:
     result: bytes = b""
     definition: bytes | None = None
     data: bytes | None = None
+    packed: bytes = b""
+    """The fact as `pack_fact` makes it, when it is at hand."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class Stopper:
 
 
 class Link:
-    """A peer's socket to the Router. Malformed envelopes are counted and dropped; a full pipe drops, and the gap tells."""
+    """A peer's socket to the Router. Malformed envelopes are counted and dropped; a full pipe drops, the gap tells."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
         self.address = address

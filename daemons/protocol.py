@@ -89,8 +89,9 @@ class Hello(Message, frozen=True, array_like=True, tag="hello"):
 
 
 class Beat(Message, frozen=True, array_like=True, tag="beat"):
-    """The heartbeat, every 2 s. `stamp` is the sender's clock and comes back; `seen` is the last envelope received.
+    """The heartbeat, every 2 s. `stamp` is the sender's clock and comes back.
 
+    `seen`: of a Broker the highest lease it was ever granted in this session, of others the last envelope received.
     A Broker lists every lease it holds: only those are renewed, and one that was granted up to `seen` and is not
     listed goes back to the queue.
     """
@@ -115,7 +116,7 @@ class Bye(Message, frozen=True, array_like=True, tag="bye"):
 class Credit(Message, frozen=True, array_like=True, tag="credit"):
     """How many more attempts the Broker takes: `free` starts at once, `prefetch` waits in a worker's pipe.
 
-    It replaces the last one; what was granted after envelope `seen` counts against it.
+    It replaces the last one; leases granted above `seen` (the highest lease that has arrived) count against it.
     """
 
     free: int

@@ -1,8 +1,8 @@
 """The peer's side of membership: how a Broker or a Pipeliner joins, stays and joins again.
 
 It knows its session, the epoch it joined, and the numbers of envelopes both ways; it knows nothing of jobs. The owner
-gives it what to say and asks what came. Whenever the two sides may differ (the Router restarted, an envelope is missing,
-`Again`, silence) there is one remedy: a new session that opens with a `Hello` holding the owner's whole state.
+gives it what to say and asks what came. Whenever the two sides may differ (the Router restarted, an envelope is
+missing, `Again`, silence) there is one remedy: a new session that opens with a `Hello` holding the whole state.
 
     greeting ──Welcome──▶ joined ──Again, gap, other epoch, silence──▶ greeting
         └──Refuse──▶ refused ──after a pause──▶ greeting
