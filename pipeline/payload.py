@@ -1,0 +1,190 @@
+"""User data as bytes: `pack` and `unpack`, the only way in which a value leaves or enters a process.
+
+The form is msgpack, so that any language can read plain data, plus numbered extension types (`extensions`, `arrays`)
+for what Python programs hand each other: a tuple comes back as a tuple, a set as a set, a date as a date. Never pickle:
+a value can say what it is, but it cannot run anything when it is read.
+
+Subclasses of plain types (an OrderedDict, an IntEnum, a str subclass) travel as the plain type, other mappings as dicts,
+bytearray and memoryview as bytes. A value that cannot travel is refused with the place where it stands:
+`data['rows'][3]`. Finding that place costs time only when something is wrong: the fast path packs, and only a failure
+looks for its cause.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]  # it ships no types
+
+from .errors import HeadraceError, ValueNotSupported
+from .extensions import Unsupported, decode, encode
+
+MAX_NESTED = 100
+"""How many tuples, sets and other extension values may stand inside each other (lists and dicts: about 500)."""
+KEPT_BUFFER = 1 << 20
+"""A packer keeps its buffer for the next value, but not a larger one than this."""
+_SHOWN = 160
+_MALFORMED = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, MemoryError)
+
+
+class _Packers(threading.local):
+    """One packer per thread and level of nesting: making one costs more than packing a small dict."""
+
+    def __init__(self) -> None:
+        self.level = 0
+        self.free: list[msgpack.Packer] = [_new_packer()]
+
+    def pack_nested(self, value: Any) -> bytes:
+        self.level += 1
+        try:
+            if self.level > MAX_NESTED:
+                raise Unsupported("nested too deep")
+            if self.level == len(self.free):
+                self.free.append(_new_packer())
+            packed: bytes = self.free[self.level].pack(value)
+        finally:
+            self.level -= 1
+        return packed
+
+
+def _default(value: Any) -> Any:
+    return encode(value, _packers.pack_nested)
+
+
+def _new_packer() -> msgpack.Packer:
+    return msgpack.Packer(default=_default, strict_types=True)
+
+
+_packers = _Packers()
+
+
+def pack(value: Any, where: str = "value") -> bytes:
+    """The value as bytes. `where` begins the place that a `ValueNotSupported` names."""
+    packers = _packers
+    try:
+        packed: bytes = packers.free[0].pack(value)
+    except UnicodeEncodeError:
+        return _pack_surrogates(value, where)
+    except (Unsupported, RecursionError, ValueError, TypeError, OverflowError) as error:
+        packers.free[0] = _new_packer()
+        raise _explained(value, where, error) from None
+    if len(packed) > KEPT_BUFFER:
+        packers.free[:] = [_new_packer()]
+    return packed
+
+
+def unpack(data: bytes | bytearray | memoryview) -> Any:
+    """The value again. Raises a ValueError for bytes that no `pack` has made."""
+    try:
+        return _unpack(data)
+    except HeadraceError:
+        raise
+    except _MALFORMED as error:
+        raise ValueError(f"these {len(data)} bytes are no packed value: {type(error).__name__}: {error}") from error
+
+
+def _unpack(data: bytes | bytearray | memoryview) -> Any:
+    return msgpack.unpackb(data, ext_hook=_ext_hook, strict_map_key=False, timestamp=3, unicode_errors="surrogatepass")
+
+
+def _ext_hook(code: int, data: bytes) -> Any:
+    return decode(code, data, _unpack)
+
+
+def _pack_surrogates(value: Any, where: str) -> bytes:
+    """Text with lone surrogates (an undecodable file name) travels too, by a slower packer of its own."""
+
+    def default(item: Any) -> Any:
+        return encode(item, packb)
+
+    def packb(item: Any) -> bytes:
+        packed: bytes = msgpack.packb(item, default=default, strict_types=True, unicode_errors="surrogatepass")
+        return packed
+
+    try:
+        return packb(value)
+    except (Unsupported, RecursionError, ValueError, TypeError, OverflowError) as error:
+        raise _explained(value, where, error) from None
+
+
+# What was wrong, and where ------------------------------------------------------------------------------------------
+
+
+def _explained(value: Any, where: str, error: Exception) -> ValueNotSupported:
+    """Walk the value depth first, without recursion, to the first part that cannot travel by itself."""
+    stack: list[tuple[str, Any, Iterator[tuple[str, Any]]]] = []
+    open_ids: set[int] = set()
+    done_ids: set[int] = set()
+    pending: tuple[str, Any] | None = (where, value)
+    while pending or stack:
+        if pending:
+            place, item = pending
+            pending = None
+            children = _children(place, item)
+            if children is None:
+                if (reason := _refusal(item)) is not None:
+                    return ValueNotSupported(_elided(place), _type_name(item), reason)
+            elif id(item) in open_ids:
+                return ValueNotSupported(_elided(place), _type_name(item), "it contains itself")
+            elif id(item) not in done_ids:
+                open_ids.add(id(item))
+                stack.append((place, item, children))
+            continue
+        _, item, children = stack[-1]
+        pending = next(children, None)
+        if pending is None:
+            stack.pop()
+            open_ids.discard(id(item))
+            done_ids.add(id(item))
+    return ValueNotSupported(where, _type_name(value), _too_deep(error))
+
+
+def _children(place: str, item: Any) -> Iterator[tuple[str, Any]] | None:
+    """The parts of a container with their places; None for a value that has none."""
+    if isinstance(item, Mapping):
+        return _entries(place, item)
+    if isinstance(item, list | tuple):
+        return ((f"{place}[{index}]", part) for index, part in enumerate(item))
+    if isinstance(item, set | frozenset):
+        return ((f"{place}{{{_shown(part)}}}", part) for part in item)
+    return None
+
+
+def _entries(place: str, item: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    for key, part in item.items():
+        yield f"the key {_shown(key)} of {place}", key
+        yield f"{place}[{_shown(key)}]", part
+
+
+def _refusal(item: Any) -> str | None:
+    """Why this value cannot travel even alone; None when it can."""
+    try:
+        msgpack.packb(item, default=_default, strict_types=True, unicode_errors="surrogatepass")
+    except (Unsupported, RecursionError, ValueError, TypeError, OverflowError) as error:
+        return str(error)
+    return None
+
+
+def _too_deep(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, RecursionError) or "recursion" in text or "deep" in text:
+        return (
+            f"it is nested too deep (about 500 lists and dicts, {MAX_NESTED} tuples and sets, may stand in each other)"
+        )
+    return text
+
+
+def _type_name(item: Any) -> str:
+    kind = type(item)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _shown(key: Any) -> str:
+    text = repr(key) if isinstance(key, str | int | float | bytes | bool | None) else f"<{_type_name(key)}>"
+    return text if len(text) <= 40 else f"{text[:30]}…{text[-5:]}"
+
+
+def _elided(place: str) -> str:
+    return place if len(place) <= _SHOWN else f"{place[: _SHOWN // 2]}…{place[-_SHOWN // 2 :]}"
