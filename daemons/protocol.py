@@ -17,7 +17,7 @@ import msgspec
 
 from ..pipeline.definition import RunOptions
 from ..pipeline.facts import Path, RunError, Verdict
-from ..pipeline.task import Assignment, Given, Outcome, Ready, RunHeader, Want
+from ..pipeline.task import Assignment, Given, Needs, Outcome, Ready, RunHeader, Want
 
 PROTOCOL = 1
 OLDEST = 1
@@ -57,6 +57,7 @@ class Held(Message, frozen=True, array_like=True):
     attempt: int
     round: int = 0
     worker: str = ""
+    needs: Needs | None = None
 
 
 class BrokerCard(Message, frozen=True, array_like=True):

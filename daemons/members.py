@@ -1,0 +1,72 @@
+"""Who is there: Brokers and Pipeliners that have said Hello, with what they hold and when they were last heard."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from .items import Item
+from .protocol import BrokerCard
+from .queues import Lane
+
+
+@dataclass(slots=True, eq=False)
+class BrokerMember:
+    identity: str
+    place: str
+    session: str
+    card: BrokerCard
+    heard: float
+    leases: dict[int, Item] = field(default_factory=dict)
+    free: int = 0
+    prefetch: int = 0
+    granted: deque[int] = field(default_factory=deque)
+    """Leases that its last credit did not know of yet."""
+    lanes: dict[Lane, None] = field(default_factory=dict)
+    """The lanes it serves: a set that keeps its order."""
+    roles_used: dict[str, int] = field(default_factory=dict)
+    resources_used: dict[str, float] = field(default_factory=dict)
+    workers: frozenset[str] = frozenset()
+    draining: bool = False
+    busy: int = 0
+
+    def credit(self, free: int, prefetch: int, seen: int) -> None:
+        while self.granted and self.granted[0] <= seen:
+            self.granted.popleft()
+        unknown = len(self.granted)
+        self.free = max(0, free - unknown)
+        self.prefetch = max(0, prefetch - max(0, unknown - free))
+
+    def serves(self, lane: Lane) -> bool:
+        """Could it ever run items of this lane?"""
+        shape = lane.shape
+        if shape.worker not in self.workers:
+            return False
+        roles = self.card.roles
+        if shape.role is not None and roles is not None and shape.role not in roles:
+            return False
+        return all(self.card.resources.get(name, 0.0) >= amount for name, amount in shape.resources)
+
+    def has_room(self, lane: Lane) -> bool:
+        """Has it the role slots and resources for one more item of this lane now?"""
+        shape = lane.shape
+        roles = self.card.roles
+        if shape.role is not None and roles is not None and self.roles_used.get(shape.role, 0) >= roles[shape.role]:
+            return False
+        used, offered = self.resources_used, self.card.resources
+        return all(offered.get(name, 0.0) - used.get(name, 0.0) >= amount for name, amount in shape.resources)
+
+    def occupy(self, lane: Lane, sign: int) -> None:
+        if lane.shape.role is not None:
+            self.roles_used[lane.shape.role] = self.roles_used.get(lane.shape.role, 0) + sign
+        for name, amount in lane.shape.resources:
+            self.resources_used[name] = self.resources_used.get(name, 0.0) + sign * amount
+
+
+@dataclass(slots=True, eq=False)
+class PipelinerMember:
+    identity: str
+    place: str
+    session: str
+    heard: float
+    runs: set[str] = field(default_factory=set)
