@@ -153,7 +153,8 @@ def _pack_path(value: Any, pack: Pack) -> bytes:
 
 def _unpack_path(data: bytes, unpack: Unpack) -> PurePath:
     kind, text = unpack(data)
-    return {"path": Path, "windows": PureWindowsPath, "posix": PurePosixPath}[kind](text)
+    kinds: dict[str, type[PurePath]] = {"path": Path, "windows": PureWindowsPath, "posix": PurePosixPath}
+    return kinds[kind](text)
 
 
 _PLAIN: dict[type, Callable[[Any], Any]] = {

@@ -4,7 +4,7 @@ The form is msgpack, so that any language can read plain data, plus numbered ext
 for what Python programs hand each other: a tuple comes back as a tuple, a set as a set, a date as a date. Never pickle:
 a value can say what it is, but it cannot run anything when it is read.
 
-Subclasses of plain types (an OrderedDict, an IntEnum, a str subclass) travel as the plain type, other mappings as dicts,
+Subclasses of plain types (an OrderedDict, an IntEnum) travel as the plain type, other mappings as dicts,
 bytearray and memoryview as bytes. A value that cannot travel is refused with the place where it stands:
 `data['rows'][3]`. Finding that place costs time only when something is wrong: the fast path packs, and only a failure
 looks for its cause.
