@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
+import msgspec
+
 from ..pipeline.facts import Path
-from ..pipeline.task import Assignment, Input, RunHeader, Supplied
+from ..pipeline.task import Assignment, Input, Ready, RunHeader, Supplied
 from .effects import Send
 from .items import Item
 from .members import BrokerMember
@@ -80,7 +82,8 @@ class Grants:
             item.step("grant")
             self._next_lease += 1
             item.prefetched = prefetch
-            self._hold(item, broker, self._next_lease, now)
+            item.granted = now
+            self._hold(item, broker, self._next_lease)
             broker.granted.append(item.lease)
             if prefetch:
                 broker.prefetch -= 1
@@ -89,9 +92,14 @@ class Grants:
             granted.setdefault(broker.identity, (broker, []))[1].append(item)
         return (broker.prefetch if prefetch else broker.free) > 0
 
-    def adopt(self, item: Item, broker: BrokerMember, lease: int, now: float) -> None:
+    def adopt(self, item: Item, broker: BrokerMember, lease: int) -> None:
         """A lease of an older epoch, under its old number."""
-        self._hold(item, broker, lease, now)
+        self._hold(item, broker, lease)
+
+    def complete(self, item: Item, ready: Ready) -> None:
+        """The Pipeliner says again what an adopted item runs: from now on it can also be queued."""
+        if not item.ready.task and item.ready.attempt == ready.attempt:
+            item.ready = msgspec.structs.replace(ready, needs=item.ready.needs)
 
     def release(self, item: Item) -> None:
         """The lease is over: free what it held."""
@@ -106,10 +114,9 @@ class Grants:
             broker.occupy(lane, -1)
             self._queues.occupy(lane.shape, -1)
 
-    def _hold(self, item: Item, broker: BrokerMember, lease: int, now: float) -> None:
+    def _hold(self, item: Item, broker: BrokerMember, lease: int) -> None:
         item.lease = lease
         item.broker = broker
-        item.granted = now
         item.run.leased += 1
         broker.leases[lease] = item
         if item.ready.needs is not None:

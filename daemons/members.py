@@ -30,6 +30,11 @@ class BrokerMember:
     draining: bool = False
     busy: int = 0
 
+    def rejoin(self, session: str, card: BrokerCard, now: float) -> None:
+        self.session, self.card, self.heard = session, card, now
+        self.granted.clear()
+        self.free = self.prefetch = 0
+
     def credit(self, free: int, prefetch: int, seen: int) -> None:
         while self.granted and self.granted[0] <= seen:
             self.granted.popleft()

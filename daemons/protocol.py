@@ -337,12 +337,13 @@ class Take(Message, frozen=True, array_like=True, tag="take"):
 
 
 class News(Message, frozen=True, array_like=True, tag="news"):
-    """Committed facts of a run, in order."""
+    """Committed facts of a run, in order. `more`: the rest of a Take, of which further pages follow."""
 
     run: str
     take: int
     control: int
     facts: list[tuple[int, msgspec.Raw]]
+    more: bool = False
 
 
 class Drop(Message, frozen=True, array_like=True, tag="drop"):

@@ -2,7 +2,8 @@
 
 Items of one shape (worker, role, resources, limits) stand in one lane; in a lane every run has a queue of its own, in
 order of arrival. Lanes order their runs by a key that never changes: priority, raised by the age of the run. So
-nothing is scanned and nothing starves: with time an old run of low priority comes before a new one of high. Within a priority, runs that were accepted first are finished first.
+nothing is scanned and nothing starves: with time an old run of low priority comes before a new one of high. Within a
+priority, runs that were accepted first are finished first.
 
 Brokers with the same abilities see the same lanes. A lane that no Broker serves is stranded, and can say why.
 """

@@ -1,0 +1,216 @@
+"""Admission: what clients ask for. Runs come in here, wait for their time or for other runs, are cancelled and paused.
+
+Every request is idempotent. A run's id is chosen by its client, so that repeating a submission finds the run that is
+already there. What the journal knows of runs that are not open is handed in by the loop as `Known`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+
+from ..pipeline.facts import Accepted, Cancelled, Paused, Released, RunError, Verdict
+from .cluster import Cluster, Known
+from .leasing import Leasing
+from .protocol import Control, Done, Endings, Failed, Follow, Receipt, RunEnd, Submission, Submit, Submitted
+from .runs import OpenRun
+from .tracking import Tracking
+
+BUSY_PAUSE = 1.0
+JUST_OVER = "~"
+"""Marks a run that has to be over, in whatever way, before the waiting one starts: it is being replaced."""
+
+
+class Admission:
+    def __init__(self, cluster: Cluster, leasing: Leasing, tracking: Tracking) -> None:
+        self.cluster = cluster
+        self.leasing = leasing
+        self.tracking = tracking
+        self._waiting_for: dict[str, set[str]] = {}
+
+    # Requests ---------------------------------------------------------------------------------------------------
+
+    def submit(self, client: str, message: Submit, known: Mapping[str, Known], keys: MutableMapping[str, str]) -> None:
+        """`known`: runs of the journal among those named here; `keys`: which runs hold the keys asked for."""
+        cluster = self.cluster
+        full = len(cluster.runs) + len(message.submissions) > cluster.rules.open_runs
+        if busy := cluster.stalled or (f"{len(cluster.runs)} runs are open" if full else ""):
+            cluster.send(client, Failed(message.id, "busy", busy, BUSY_PAUSE))
+            return
+        receipts = [self._accept(client, one, message.follow, known, keys) for one in message.submissions]
+        cluster.send(client, Submitted(message.id, receipts, cluster.wall))
+
+    def follow(self, client: str, message: Follow, known: Mapping[str, Known]) -> None:
+        ends: list[RunEnd] = []
+        unknown: list[str] = []
+        for run_id in message.runs:
+            if run := self.cluster.runs.get(run_id):
+                run.followers.add(client)
+            elif (one := known.get(run_id)) and one.verdict:
+                ends.append(_end(one, one.verdict))
+            else:
+                unknown.append(run_id)
+        self.cluster.send(client, Endings(message.id, ends, unknown))
+
+    def control(self, client: str, message: Control, known: Mapping[str, Known]) -> None:
+        run = self.cluster.runs.get(message.run)
+        if run is None:
+            self.cluster.send(client, _closed(message, known.get(message.run)))
+        elif self.cluster.stalled:
+            self.cluster.send(client, Failed(message.id, "busy", self.cluster.stalled, BUSY_PAUSE))
+        elif message.verb == "cancel":
+            self.cancel(run, message.reason or "cancelled")
+            self.cluster.send(client, Done(message.id, "cancelling"))
+        elif message.verb in ("pause", "resume"):
+            self._pause(run, message.verb == "pause")
+            self.cluster.send(client, Done(message.id, "paused" if run.paused else "running"))
+        else:
+            reason = f"run {run.id} is {run.state}; {message.verb} is for runs that have ended"
+            self.cluster.send(client, Failed(message.id, "conflict", reason))
+
+    # Accepting --------------------------------------------------------------------------------------------------
+
+    def _accept(
+        self,
+        client: str,
+        one: Submission,
+        follow: bool,
+        known: Mapping[str, Known],
+        keys: MutableMapping[str, str],
+    ) -> Receipt:
+        if one.run in self.cluster.runs or one.run in known:
+            return self._existing(client, one.run, follow, known)
+        key = one.options.key
+        holder = keys.get(key) if key is not None else None
+        awaits = set(one.options.after)
+        if holder is not None:
+            if one.options.on_duplicate == "reject":
+                return Receipt(holder, False, True, f"key {key!r} is held by run {holder}")
+            if one.options.on_duplicate == "return":
+                return self._existing(client, holder, follow, known)
+            if held := self.cluster.runs.get(holder):
+                self.cancel(held, f"replaced by run {one.run}")
+                awaits.add(JUST_OVER + holder)
+        if key is not None:
+            keys[key] = one.run
+        self._open(client if follow else None, one, awaits, known)
+        return Receipt(one.run)
+
+    def _existing(self, client: str, run_id: str, follow: bool, known: Mapping[str, Known]) -> Receipt:
+        if follow and (run := self.cluster.runs.get(run_id)):
+            run.followers.add(client)
+        elif follow and (one := known.get(run_id)) and one.verdict:
+            self.cluster.tell_end(client, _end(one, one.verdict))
+        return Receipt(run_id, existed=True)
+
+    def _open(self, follower: str | None, one: Submission, awaits: set[str], known: Mapping[str, Known]) -> None:
+        cluster, options = self.cluster, one.options
+        early = options.not_before is not None and options.not_before > cluster.wall
+        awaits = {name for name in awaits if name.removeprefix(JUST_OVER) in cluster.runs}
+        small = one.data is not None and len(one.data) <= cluster.rules.inline_data
+        run = OpenRun(one.run, cluster.last + 1, options, cluster.wall, cluster.now)
+        run.data, run.has_data = (one.data if small else None), one.data is not None
+        run.definition, run.awaits = one.definition, awaits
+        run.active = not early and not awaits
+        if follower:
+            run.followers.add(follower)
+        cluster.runs[run.id] = run
+        cluster.counts["accepted"] += 1
+        accepted = Accepted(run.id, cluster.wall, options, run.active)
+        cluster.record(run, accepted, definition=one.definition, data=one.data)
+        for name in options.after:
+            if name not in cluster.runs and not _succeeded(known.get(name)):
+                self.tracking.finish(run, "failed", RunError(None, (), _after_reason(name, known.get(name))))
+                return
+        self.arm(run)
+        if run.active:
+            self.tracking.assign(run)
+
+    # The life of a run ------------------------------------------------------------------------------------------
+
+    def restore(self, run: OpenRun) -> None:
+        """After a restart: what a waiting run waits for, read from what is open."""
+        runs, options = self.cluster.runs, run.options
+        if not run.active:
+            run.awaits = {name for name in options.after if name in runs}
+            same = [one for one in runs.values() if options.key is not None and one.options.key == options.key]
+            run.awaits |= {JUST_OVER + one.id for one in same if one.number < run.number}
+        self.arm(run)
+        self.release(run)
+
+    def arm(self, run: OpenRun) -> None:
+        """Set the timers of a run that was accepted, restored or released."""
+        options, timers = run.options, self.cluster.timers
+        for name in run.awaits:
+            self._waiting_for.setdefault(name.removeprefix(JUST_OVER), set()).add(run.id)
+        if not run.active and options.not_before is not None:
+            timers.set(self.cluster.now + options.not_before - self.cluster.wall, ("release", run.id))
+        elif run.active and options.deadline is not None:
+            timers.set(run.started + options.deadline, ("deadline", run.id))
+
+    def release(self, run: OpenRun) -> None:
+        """A waiting run starts, when nothing keeps it any more."""
+        cluster = self.cluster
+        if run.active or run.awaits:
+            return
+        if run.options.not_before is None or run.options.not_before <= cluster.wall:
+            cluster.record(run, Released(cluster.wall))
+            run.started, run.active = cluster.now, True
+            self.tracking.assign(run)
+        self.arm(run)
+
+    def cancel(self, run: OpenRun, reason: str) -> None:
+        """Durable, once: what is queued ends now, what runs is stopped, hooks still come."""
+        if run.cancelled is not None or run.ending is not None:
+            return
+        run.control += 1
+        run.cancelled = reason
+        self.cluster.record(run, Cancelled(self.cluster.wall, run.control, reason))
+        self.leasing.stop(run, [item.key for item in run.live.values() if not item.ready.hook])
+        if not run.active:
+            run.active = True
+            self.tracking.assign(run)
+
+    def _pause(self, run: OpenRun, on: bool) -> None:
+        if run.paused != on:
+            run.paused = on
+            self.cluster.record(run, Paused(self.cluster.wall, run.control, on))
+            if not on:
+                self.cluster.queues.wake(run)
+
+    def finished(self, ended: OpenRun, verdict: Verdict, error: RunError | None) -> None:
+        """Runs that wait for this one: only success lets them start; a replaced one just has to be over."""
+        for run_id in sorted(self._waiting_for.pop(ended.id, ())):
+            run = self.cluster.runs.get(run_id)
+            if run is None:
+                continue
+            run.awaits -= {ended.id, JUST_OVER + ended.id}
+            if ended.id in run.options.after and verdict != "success":
+                reason = _after_reason(ended.id, Known(ended.id, verdict, error))
+                self.tracking.finish(run, "failed", RunError(None, (), reason))
+            else:
+                self.release(run)
+
+
+def _closed(message: Control, one: Known | None) -> Done | Failed:
+    """The answer to a command about a run that is not open."""
+    if one is None:
+        return Failed(message.id, "not-found", f"there is no run {message.run!r}")
+    end = f"it has ended already: {one.verdict or 'pruned'}"
+    if message.verb == "cancel":
+        return Done(message.id, end)
+    return Failed(message.id, "conflict", f"run {message.run}: {end}")
+
+
+def _end(one: Known, verdict: Verdict) -> RunEnd:
+    return RunEnd(one.run, verdict, one.duration, one.at, one.error)
+
+
+def _succeeded(one: Known | None) -> bool:
+    return one is not None and one.verdict == "success"
+
+
+def _after_reason(name: str, one: Known | None) -> str:
+    if one is None or one.verdict is None:
+        return f"it waits for run {name}, which the Router does not know"
+    why = f": {one.error.reason}" if one.error else ""
+    return f"it waits for run {name}, which ended {one.verdict}{why}"

@@ -1,0 +1,276 @@
+"""Leases: what Brokers hold, and how attempts end.
+
+Only an outcome under a lease that stands here counts; whatever else arrives is refused and harmless. A lease ends by
+its outcome, by a hand-back (the attempt never began), or with its Broker. After a restart, leases of the epoch before
+are adopted when their Broker comes back with them; until it has, or its time is over, what it may be running waits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from ..pipeline.facts import Ended, Failure, Registered, Returned, Unregistered
+from ..pipeline.task import COMMAND, Outcome, Ready
+from .cluster import Cluster
+from .effects import Forget, Lookup
+from .items import Item, Key, State
+from .members import BrokerMember
+from .protocol import Again, Beat, BrokerCard, Held, Hello, Kill, Noted, Pulse
+from .runs import OpenRun
+
+logger = logging.getLogger(__name__)
+
+
+class Leasing:
+    """`ask_anew` gives a run to its owner again: what runs there has to be told once more."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.ask_anew: Callable[[OpenRun], None] = lambda run: None
+        self._awaited: set[str] = set()
+        self._held_back: dict[Item, None] = {}
+        self._greetings: dict[str, Hello] = {}
+
+    # Membership of Brokers --------------------------------------------------------------------------------------
+
+    def await_brokers(self, identities: Iterable[str]) -> None:
+        """After a restart: these may still run what the epoch before granted."""
+        self._awaited = set(identities)
+        self.cluster.timers.set(self.cluster.began_at + self.cluster.rules.hand_on, ("settle", None))
+
+    def member(self, peer: str, session: str) -> BrokerMember | None:
+        """The Broker that speaks, unless this session of it is not the one we know."""
+        broker = self.cluster.brokers.get(peer)
+        if broker is None or broker.session != session:
+            self.cluster.send(peer, Again())
+            return None
+        return broker
+
+    def greet(self, peer: str, session: str, hello: Hello, card: BrokerCard) -> None:
+        """A Broker joins with what it holds. Leases that we do not know are looked up before they count."""
+        cluster = self.cluster
+        broker = cluster.brokers.get(peer)
+        if broker is None:
+            broker = cluster.brokers[peer] = BrokerMember(peer, hello.place, session, card, cluster.now)
+            cluster.record(None, Registered(peer, hello.place, cluster.wall))
+            logger.info("Broker %s joined with %d slots", hello.place, card.slots)
+        else:
+            cluster.queues.remove_broker(broker)
+            broker.rejoin(session, card, cluster.now)
+        broker.workers = frozenset(card.workers) | ({COMMAND} if card.commands else frozenset())
+        cluster.queues.add_broker(broker)
+        cluster.send(peer, cluster.welcome)
+        self._greetings[peer] = hello
+        if any(held.lease not in broker.leases for held in hello.held):
+            cluster.ask(Lookup(peer, session))
+        else:
+            self.looked_up(peer, session, set())
+
+    def greeting(self, peer: str) -> Hello | None:
+        """The Hello that a `Lookup` is about."""
+        return self._greetings.get(peer)
+
+    def looked_up(self, peer: str, session: str, ended: set[int]) -> None:
+        """Reconcile a Broker's leases with ours. `ended`: leases whose instances have ended, says the journal."""
+        broker = self.cluster.brokers.get(peer)
+        hello = self._greetings.get(peer)
+        if broker is None or hello is None or broker.session != session:
+            return
+        del self._greetings[peer]
+        held = {one.lease for one in hello.held}
+        for lease, item in reversed(list(broker.leases.items())):
+            if lease not in held:
+                self._requeue(item)
+        unknown = [one for one in hello.held if one.lease not in broker.leases]
+        refused = [one.lease for one in unknown if not self._adopt(broker, one, ended)]
+        if refused:
+            self.cluster.send(peer, Noted(refused))
+            self.cluster.send(peer, Kill(refused))
+        self.outcomes(broker, list(hello.outcomes))
+        self._awaited.discard(peer)
+        if not self._awaited:
+            self.settle()
+
+    def settle(self) -> None:
+        """Every Broker that could run something is back, or its time is over: grant as usual."""
+        gone, self._awaited = self._awaited, set()
+        why = "it did not come back after a restart of the Router"
+        for identity in gone:
+            self.cluster.record(None, Unregistered(identity, self.cluster.wall, why))
+        held_back, self._held_back = self._held_back, {}
+        for item in held_back:
+            item.step("queue")
+            self.cluster.queues.push(item)
+
+    def beat(self, broker: BrokerMember, beat: Beat) -> None:
+        """Only listed leases are renewed; one that has arrived and is not listed is not there any more."""
+        broker.heard = self.cluster.now
+        broker.busy = beat.busy
+        listed = set(beat.leases)
+        missing = [item for lease, item in broker.leases.items() if lease <= beat.seen and lease not in listed]
+        for item in reversed(missing):
+            self._requeue(item)
+        kill = tuple(item.lease for item in broker.leases.values() if item.state is State.STOPPING)
+        self.cluster.send_now(broker.identity, Pulse(beat.stamp, beat.seen, kill))
+
+    def leave(self, broker: BrokerMember, why: str) -> None:
+        """An orderly goodbye: what it held never ends there, uncharged."""
+        for item in reversed(list(broker.leases.values())):
+            self._requeue(item)
+        self._drop(broker, why)
+
+    def lose_silent(self) -> None:
+        after = self.cluster.rules.hand_on
+        for broker in [one for one in self.cluster.brokers.values() if self.cluster.now - one.heard >= after]:
+            self._lose(broker, f"Broker {broker.place} was not heard of for {after:g} s")
+
+    def _lose(self, broker: BrokerMember, why: str) -> None:
+        error = Failure("BrokerLost", why)
+        for item in list(broker.leases.values()):
+            self.end(item, "cancelled" if item.state is State.STOPPING else "lost", error)
+        self._drop(broker, why)
+
+    def _drop(self, broker: BrokerMember, why: str) -> None:
+        del self.cluster.brokers[broker.identity]
+        self._greetings.pop(broker.identity, None)
+        self.cluster.queues.remove_broker(broker)
+        logger.info("Broker %s is gone: %s", broker.place, why)
+        self.cluster.record(None, Unregistered(broker.identity, self.cluster.wall, why))
+        self.cluster.ask(Forget(broker.identity))
+
+    # Into the queues --------------------------------------------------------------------------------------------
+
+    def queue(self, item: Item) -> None:
+        """A held item may be granted from now on, unless it could be running on a Broker that has not come back."""
+        if self._leasable(item.ready):
+            item.step("queue")
+            self.cluster.queues.push(item)
+        else:
+            self._held_back[item] = None
+
+    def _leasable(self, ready: Ready) -> bool:
+        if not self._awaited:
+            return True
+        limited = ready.needs is not None and bool(ready.needs.limits)
+        return ready.after > self.cluster.began and not limited
+
+    def handed_back(self, broker: BrokerMember, leases: list[int]) -> None:
+        for lease in reversed(leases):
+            if item := broker.leases.get(lease):
+                self._requeue(item)
+
+    def _requeue(self, item: Item) -> None:
+        """It never began: back to its place, uncharged. One that was to stop has stopped."""
+        if item.state is State.STOPPING:
+            self.end(item, "cancelled", charged=False)
+        elif not item.ready.task:
+            self._unlease(item)
+            self._close(item)
+            self.ask_anew(item.run)
+        else:
+            self._unlease(item)
+            item.step("hand back")
+            self.cluster.queues.push_back(item)
+
+    def _adopt(self, broker: BrokerMember, held: Held, ended: set[int]) -> bool:
+        """A lease of an older epoch counts from now on, unless its instance has ended or is leased again."""
+        cluster = self.cluster
+        run = cluster.runs.get(held.run)
+        if run is None or held.lease in ended or held.lease >> 40 >= cluster.epoch or held.round != run.round:
+            return False
+        item = run.live.get((held.job, held.path))
+        if item is None:
+            ready = Ready(held.job, held.path, held.attempt, held.worker, b"", (), held.needs, round=held.round)
+            item = run.live[held.job, held.path] = Item(run, ready, cluster.now)
+        elif item.leased or item.ready.attempt != held.attempt:
+            return False
+        if item.state is State.QUEUED:
+            cluster.queues.leave(item)
+        self._held_back.pop(item, None)
+        item.step("adopt")
+        cluster.grants.adopt(item, broker, held.lease)
+        if run.cancelled is not None and not item.ready.hook:
+            self.stop(run, [item.key])
+        return True
+
+    # Ends -------------------------------------------------------------------------------------------------------
+
+    def outcomes(self, broker: BrokerMember, outcomes: list[Outcome]) -> None:
+        """Ended attempts. While the disk takes no facts the Broker keeps them: nothing is noted."""
+        if self.cluster.stalled or not outcomes:
+            return
+        leases = broker.leases
+        for outcome in outcomes:
+            item = leases.get(outcome.lease)
+            if item is None:
+                self.cluster.counts["refused outcomes"] += 1
+            else:
+                self._outcome(broker, item, outcome)
+        self.cluster.send(broker.identity, Noted([outcome.lease for outcome in outcomes]))
+
+    def _outcome(self, broker: BrokerMember, item: Item, outcome: Outcome) -> None:
+        ready, run = item.ready, item.run
+        size = outcome.size or len(outcome.result)
+        fact = Returned(
+            ready.job, ready.path, ready.attempt, outcome.kind, outcome.lease, ready.round, outcome.started,
+            outcome.duration, broker.place, size, outcome.ref, outcome.signs, outcome.error, outcome.charged,
+            outcome.log,
+        )  # fmt: skip
+        self._unlease(item)
+        self._close(item)
+        self.cluster.counts["returned"] += 1
+        if outcome.result or outcome.ref:
+            self.cluster.results.put((run.id, ready.job, ready.path), outcome.result, outcome.ref, size)
+        self.cluster.record(run, fact, result=outcome.result, key=(ready.job, ready.path))
+
+    def end(self, item: Item, kind: Ended, error: Failure | None = None, charged: bool = True) -> None:
+        """An item ends without an outcome."""
+        ready = item.ready
+        place = item.broker.place if item.broker else ""
+        wall = self.cluster.wall
+        fact = Returned(ready.job, ready.path, ready.attempt, kind, item.lease, ready.round, wall, 0.0, place)
+        fact = msgspec.structs.replace(fact, error=error, charged=charged)
+        if item.leased:
+            self._unlease(item)
+        elif item.state is State.QUEUED:
+            self.cluster.queues.leave(item)
+        self._close(item)
+        self.cluster.record(item.run, fact, key=item.key)
+
+    def stop(self, run: OpenRun, keys: Iterable[Key]) -> None:
+        """End these instances, wherever they are: at once when not granted, else by their Brokers."""
+        kills: dict[str, list[int]] = {}
+        for job, path in keys:
+            item = run.live.get((job, tuple(path)))
+            if item is None or item.state is State.STOPPING:
+                continue
+            if item.broker is not None:
+                item.step("stop")
+                kills.setdefault(item.broker.identity, []).append(item.lease)
+            else:
+                self.end(item, "cancelled")
+        for broker, leases in kills.items():
+            self.cluster.send(broker, Kill(leases))
+
+    def expire(self, item: Item) -> None:
+        """Its queue_timeout is over. One that was granted meanwhile goes on."""
+        if item.state not in (State.QUEUED, State.HELD):
+            return
+        needs = item.ready.needs
+        limit = needs.queue_timeout if needs and needs.queue_timeout is not None else 0.0
+        why = self.cluster.queues.why_waiting(item.ready)
+        error = Failure("QueueTimeout", f"it waited longer than its queue_timeout of {limit:g} s: {why}")
+        self.end(item, "expired", error)
+
+    def _close(self, item: Item) -> None:
+        item.step("end")
+        self._held_back.pop(item, None)
+        del item.run.live[item.ready.job, item.ready.path]
+
+    def _unlease(self, item: Item) -> None:
+        self.cluster.grants.release(item)
+        if item.run.options.max_active is not None:
+            self.cluster.queues.wake(item.run)
