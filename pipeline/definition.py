@@ -95,6 +95,9 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_error: OnError = "fail"
     hooks: dict[HookKind, Node] = {}
     groups: tuple[Group, ...] = ()
+    outside: tuple[str, ...] = ()
+    """In a graft: names of nodes that the run has already. In edges they stand behind `nodes`: position
+    `len(nodes) + i` is `outside[i]`. Whatever kind an edge into one of them has here, that node's own bind decides."""
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,0 +1,152 @@
+"""Finding the pipeline that a user names: in a Python file, in a module, or in a JSON file.
+
+    FILE.py             the one Pipeline in that file
+    FILE.py:ATTRIBUTE   that one; a function that returns one is called
+    MODULE:ATTRIBUTE    the same, imported from the current folder or an installed package
+    FILE.json           the form of `Pipeline.to_dict`
+
+A file's folder stands first on `sys.path` while it is read and after, as when Python runs a script: its imports work.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from .errors import ConfigError, DefinitionError, UserError
+from .pipeline import Pipeline
+
+
+def load(target: str | os.PathLike[str]) -> Pipeline:
+    """The pipeline behind `target`. Raises `ConfigError` or `DefinitionError`, saying what to write."""
+    text = os.fspath(target)
+    place, colon, attribute = text.rpartition(":")
+    if not colon or os.path.exists(text):
+        place, attribute = text, ""
+    if place.endswith(".py"):
+        module = _read_file(_existing(place))
+    elif place.endswith(".json") and not attribute:
+        return _read_json(_existing(place))
+    elif attribute:
+        module = _import(place)
+    else:
+        raise ConfigError(
+            f"{text!r} is no pipeline: write FILE.py, FILE.py:ATTRIBUTE, MODULE:ATTRIBUTE or FILE.json"
+            + ("" if os.path.exists(text) else "; and there is no such file")
+        )
+    return _named(module, attribute, place) if attribute else _only(module, place)
+
+
+def _only(module: ModuleType, place: str) -> Pipeline:
+    """The one pipeline of a module; two names of one object are one."""
+    names: dict[int, str] = {}
+    found: dict[int, Pipeline] = {}
+    for name, value in vars(module).items():
+        if isinstance(value, Pipeline):
+            names.setdefault(id(value), name)
+            found[id(value)] = value
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if not found:
+        raise ConfigError(
+            f"{place} holds no Pipeline: give one a name at the top level of the file, "
+            f"or write {place}:NAME for a function that returns one"
+        )
+    several = ", ".join(names.values())
+    raise ConfigError(
+        f"{place} holds {len(found)} pipelines ({several}): say which one, {place}:{next(iter(names.values()))}"
+    )
+
+
+def _named(module: ModuleType, attribute: str, place: str) -> Pipeline:
+    value: object = module
+    for part in attribute.split("."):
+        if not hasattr(value, part):
+            near = _nearest(part, vars(module))
+            raise ConfigError(f"{place} has no {attribute!r}" + (f"; did you mean {place}:{near}?" if near else ""))
+        value = getattr(value, part)
+    if not isinstance(value, Pipeline) and callable(value):
+        try:
+            value = value()
+        except UserError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"{place}:{attribute}() failed: {_told(error)}") from error
+    if not isinstance(value, Pipeline):
+        raise ConfigError(
+            f"{place}:{attribute} is a {type(value).__name__}, neither a Pipeline nor a function that returns one"
+        )
+    return value
+
+
+def _existing(place: str) -> Path:
+    path = Path(place).absolute()
+    if not path.is_file():
+        raise ConfigError(f"there is no file {place}")
+    return path
+
+
+def _read_file(path: Path) -> ModuleType:
+    _put_first(path.parent)
+    name = path.stem if path.stem.isidentifier() and path.stem not in sys.modules else f"headrace file {path}"
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} cannot be read as Python")
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{path} could not be loaded: {_told(error, path)}") from error
+    return module
+
+
+def _import(name: str) -> ModuleType:
+    _put_first(Path.cwd())
+    try:
+        return importlib.import_module(name)
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"module {name} could not be imported: {_told(error)}") from error
+
+
+def _read_json(path: Path) -> Pipeline:
+    try:
+        document = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from None
+    try:
+        return Pipeline.from_dict(document)
+    except DefinitionError as error:
+        raise DefinitionError(f"{path}: {error}") from None
+
+
+def _put_first(folder: Path) -> None:
+    text = str(folder)
+    if text in sys.path:
+        sys.path.remove(text)
+    sys.path.insert(0, text)
+
+
+def _told(error: BaseException, path: Path | None = None) -> str:
+    """The error in one line, with the line of the user's file that it came through last."""
+    text = traceback.format_exception_only(error)[-1].strip()
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if path and frame.filename == str(path)]
+    return f"line {lines[-1].lineno}: {text}" if lines else text
+
+
+def _nearest(name: str, known: Mapping[str, object]) -> str | None:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, [one for one in known if not one.startswith("_")], n=1)
+    return near[0] if near else None
