@@ -65,7 +65,7 @@ class RouterConfig(DaemonConfig):
     data: str | None = setting(None, path, "data folder; by default below your user data, by api port", metavar="DIR")
     insecure: bool = setting(False, flag, "let any host connect, unencrypted and unchecked")
     monitoring_interval: float = setting(60.0, seconds, "seconds between the monitoring records of a Broker")
-    limits: Mapping[str, float] = setting({}, amounts, "cluster-wide limits, as licence:2,gpu:4", metavar="NAME:N,...")
+    limits: Mapping[str, int] = setting({}, slots, "cluster-wide limits, as licence:2,gpu:4", metavar="NAME:N,...")
     store_config: Mapping[str, Any] = setting(
         {}, json_map, "keyword arguments of the StoreClass, as a JSON map", metavar="JSON", secret=True
     )
@@ -92,14 +92,12 @@ class BrokerConfig(DaemonConfig):
 class PipelinerConfig(DaemonConfig):
     section: ClassVar[str] = "pipeliner"
 
-    insecure: bool = setting(False, flag, "talk to a Router on another host, unencrypted and unchecked")
-
 
 @dataclass(frozen=True, kw_only=True)
 class ClientConfig(Addresses):
     section: ClassVar[str] = "client"
 
-    timeout: float = setting(10.0, seconds, "how long the Router may take to answer")
+    answer_timeout: float = setting(10.0, seconds, "how long the Router may take to answer", metavar="SECONDS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,5 +204,9 @@ def _check_names(found: Iterable[str], known: Iterable[str], where: str) -> None
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name."""
-    close = difflib.get_close_matches(name.lower().replace("_", "-"), list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
+    close = close_name(name, known)
+    return f"; did you mean {close!r}?" if close else f"; known are {', '.join(sorted(known))}"
+
+
+def close_name(name: str, known: Iterable[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name.lower().replace("_", "-"), sorted(known), n=1)), None)

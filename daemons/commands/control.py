@@ -1,0 +1,117 @@
+"""`headrace cancel`, `pause`, `resume`, `retry`, `rerun` and `prune`: durable commands about runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..config import ClientConfig
+from ..settings import seconds
+from .connecting import inquiry, managing
+from .options import command, json_option, run_argument, settings
+from .printing import duration, print_json, say
+
+
+def _done(as_json: bool, verb: str, run: str | None, text: str, **more: Any) -> None:
+    if as_json:
+        print_json("done", {"verb": verb, "id": run, "text": text, **more})
+    else:
+        say(text)
+
+
+def _find(run: str, given: dict[str, Any]) -> str:
+    with inquiry(given) as router:
+        return router.find(run)
+
+
+@command("cancel", "headrace cancel 3f9a", "headrace cancel 3f9a --reason 'wrong input'")
+@run_argument
+@click.option("--reason", help="shown as the reason of its end")
+@json_option
+@settings(ClientConfig)
+def cancel_command(run: str, reason: str | None, as_json: bool, **given: Any) -> None:
+    """Cancel a run.
+
+    What runs of it is stopped with its whole process tree; its hooks still run.
+    """
+    found = _find(run, given)
+    with managing(given) as manager:
+        manager.cancel(found, reason=reason)
+    _done(as_json, "cancel", found, f"{found} is being cancelled")
+
+
+@command("pause", "headrace pause 3f9a")
+@run_argument
+@json_option
+@settings(ClientConfig)
+def pause_command(run: str, as_json: bool, **given: Any) -> None:
+    """Pause a run: nothing new of it starts; what runs goes on."""
+    found = _find(run, given)
+    with managing(given) as manager:
+        manager.pause(found)
+    _done(as_json, "pause", found, f"{found} is paused")
+
+
+@command("resume", "headrace resume 3f9a")
+@run_argument
+@json_option
+@settings(ClientConfig)
+def resume_command(run: str, as_json: bool, **given: Any) -> None:
+    """Resume a paused run."""
+    found = _find(run, given)
+    with managing(given) as manager:
+        manager.resume(found)
+    _done(as_json, "resume", found, f"{found} goes on")
+
+
+@command("retry", "headrace retry 3f9a")
+@run_argument
+@json_option
+@settings(ClientConfig)
+def retry_command(run: str, as_json: bool, **given: Any) -> None:
+    """Try again what did not succeed in a run.
+
+    What depends on that is run too. Results are kept, and the id stays.
+    """
+    found = _find(run, given)
+    with managing(given) as manager:
+        manager.retry(found)
+    _done(as_json, "retry", found, f"{found} is tried again")
+
+
+@command("rerun", "headrace rerun 3f9a", "headrace rerun 3f9a --json")
+@run_argument
+@json_option
+@settings(ClientConfig)
+def rerun_command(run: str, as_json: bool, **given: Any) -> None:
+    """Run the same pipeline again, under a new id.
+
+    It begins from its beginning. The new id is printed.
+    """
+    found = _find(run, given)
+    with managing(given) as manager:
+        new = str(manager.rerun(found))
+    _done(as_json, "rerun", new, new, of=found)
+
+
+@command("prune", "headrace prune --older 30d", "headrace prune --older 12h --json")
+@click.option("--older", required=True, metavar="DURATION", help="remove runs that ended longer ago, as 30d or 12h")
+@json_option
+@settings(ClientConfig)
+def prune_command(older: str, as_json: bool, **given: Any) -> None:
+    """Remove what is kept of runs that ended long ago.
+
+    That is their facts, results and values. Their ids stay taken.
+    """
+    age = _age(older)
+    with managing(given) as manager:
+        answer = manager.prune(age)
+    _done(as_json, "prune", None, str(answer or f"runs that ended more than {duration(age)} ago are removed"))
+
+
+def _age(older: str) -> float:
+    try:
+        return float(seconds(older))
+    except ValueError as error:
+        raise click.BadParameter(f"it has to be {error}", param_hint="--older") from None

@@ -1,0 +1,169 @@
+"""A run as its facts tell it: the state of every job, and who tried it when, where and with what end.
+
+States are judged by `progress`, in the same way as the Pipeliner judges them; what is queued or running at this
+moment is no fact and comes from the Router.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ...pipeline.definition import Definition
+    from ...pipeline.facts import Fact, Returned
+    from .connecting import Inquiry
+
+ENDED = frozenset({"success", "failed", "cancelled"})
+OPEN = frozenset({"waiting", "queued", "running"})
+MAX_BRANCHES = 1000
+"""Instances of one job whose attempts are kept one by one; of more there are only counts."""
+
+
+@dataclass
+class Attempt:
+    path: tuple[int, ...]
+    attempt: int
+    round: int
+    kind: str
+    started: float
+    duration: float
+    place: str
+    reason: str = ""
+    log: tuple[str, int, int] | None = None
+
+
+@dataclass
+class JobHistory:
+    """What is known of one job, over all its branches."""
+
+    name: str
+    worker: str
+    state: str = "waiting"
+    attempts: int = 0
+    started: float | None = None
+    duration: float = 0.0
+    place: str = ""
+    reason: str = ""
+    kinds: Counter[str] = field(default_factory=Counter)
+    tries: list[Attempt] = field(default_factory=list)
+
+    def add(self, fact: Returned) -> None:
+        self.attempts += 1
+        self.kinds[fact.kind] += 1
+        if fact.started:
+            self.started = min(self.started or fact.started, fact.started)
+        self.duration += fact.duration
+        self.place = fact.place or self.place
+        self.reason = reason(fact) or self.reason
+        if len(self.tries) < MAX_BRANCHES:
+            self.tries.append(
+                Attempt(
+                    tuple(fact.path),
+                    fact.attempt,
+                    fact.round,
+                    fact.kind,
+                    fact.started,
+                    fact.duration,
+                    fact.place,
+                    reason(fact),
+                    fact.log,
+                )
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "kinds": dict(self.kinds)}
+
+
+class History:
+    def __init__(self, definition: Definition, run: str) -> None:
+        from ...pipeline.progress import Progress
+
+        self.progress = Progress(definition, run)
+        self.last = 0
+        self.jobs = {
+            node.name: JobHistory(node.name, node.worker_name) for node in definition.nodes if node.kind != "gate"
+        }
+
+    def apply(self, facts: Iterable[tuple[int, Fact]]) -> None:
+        from ...pipeline.facts import Returned
+
+        for sequence, fact in facts:
+            self.progress.apply(sequence, fact)  # type: ignore[arg-type]  # the facts of a run are RunFacts
+            self.last = sequence
+            if isinstance(fact, Returned):
+                self._of(fact.job).add(fact)
+
+    def _of(self, job: str) -> JobHistory:
+        """Jobs that are not in the definition were grafted, or are hooks."""
+        return self.jobs.setdefault(job, JobHistory(job, ""))
+
+    def judge(self, told: Mapping[str, Any]) -> list[JobHistory]:
+        """The jobs with their states. `told` is what the Router said of the run, before the facts were read:
+        what has ended since then, the facts know better."""
+        for name, state in self.progress.states().items():
+            self._of(name).state = state
+        for job, _, why in told.get("queued", ()):
+            one = self._of(job)
+            if one.state in OPEN:
+                one.state, one.reason = "queued", why or one.reason
+        for job, _, _, place, _ in told.get("running", ()):
+            one = self._of(job)
+            if one.state in OPEN:
+                one.state, one.place = "running", place
+        return list(self.jobs.values())
+
+
+class Look:
+    """A run as it is now; looking again reads only what is new."""
+
+    def __init__(self, router: Inquiry, run: str) -> None:
+        self.router = router
+        self.run = run
+        self.told: dict[str, Any] = router.ask("run", run)
+        self.history = History(router.definition(run), run)
+        self.jobs: list[JobHistory] = []
+
+    def again(self) -> None:
+        self.told = self.router.ask("run", self.run)
+        self.history.apply(self.router.facts(self.run, self.history.last))
+        self.jobs = self.history.judge(self.told)
+
+    @property
+    def state(self) -> str:
+        return str(self.told["state"])
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    def counts(self) -> dict[str, int]:
+        """How many instances are in which state."""
+        found = Counter(self.history.progress.counts())
+        for state in ("queued", "running"):
+            live = len(self.told.get(state, ()))
+            moved = min(live, found["waiting"])
+            found["waiting"] -= moved
+            found[state] += moved
+        return {state: number for state, number in found.items() if number}
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**self.told, "error": error_map(self.told), "jobs": [one.as_dict() for one in self.jobs]}
+
+
+def error_map(told: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The first failure of a run, with names."""
+    error = told.get("error")
+    return dict(zip(("job", "path", "reason", "traceback", "kind"), error, strict=False)) if error else None
+
+
+def reason(fact: Returned) -> str:
+    """Why an attempt ended badly, on one line."""
+    if fact.kind == "success":
+        return ""
+    if fact.error is None:
+        return fact.kind
+    text = f"{fact.error.type}: {fact.error.message}" if fact.error.type else fact.error.message
+    return text.strip().splitlines()[0] if text.strip() else fact.kind

@@ -1,0 +1,158 @@
+"""`headrace list`, `show`, `results` and `explain`: what is known about runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..config import ClientConfig
+from .connecting import inquiry, managing
+from .history import JobHistory, Look, error_map
+from .options import command, json_option, run_argument, settings
+from .printing import counts, duration, jsonable, moment, on_terminal, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from ..reading import RunSummary
+
+STATES = ["waiting", "running", "success", "failed", "cancelling", "cancelled"]
+
+
+@command("list", "headrace list", "headrace list --state failed --limit 5", "headrace list --json")
+@click.option("--state", type=click.Choice(STATES), help="only runs in this state")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="the newest so many")
+@click.option("--all", "everything", is_flag=True, help="all of them")
+@json_option
+@settings(ClientConfig)
+def list_command(state: str | None, limit: int, everything: bool, as_json: bool, **given: Any) -> None:
+    """List runs, the newest first.
+
+    Runs that have ended are listed too, until they are pruned.
+    """
+    with inquiry(given) as router:
+        runs = router.runs(state, None if everything else limit)
+    if as_json:
+        print_json("runs", {"runs": [asdict(run) for run in runs]})
+        return
+    print_runs(runs)
+
+
+def print_runs(runs: list[RunSummary]) -> None:
+    print_table(["id", "title", "state", "accepted", "duration", "reason"], [_run_row(run) for run in runs])
+
+
+def _run_row(run: RunSummary) -> list[Any]:
+    shown = run.id[:12] if on_terminal() else run.id
+    return [shown, run.title, run.state, moment(run.accepted_at), duration(run.duration), run.error_reason]
+
+
+@command("show", "headrace show 3f9a", "headrace show 3f9a --attempts", "headrace show 3f9a --json")
+@run_argument
+@click.option("--attempts", is_flag=True, help="a line per attempt")
+@json_option
+@settings(ClientConfig)
+def show_command(run: str, attempts: bool, as_json: bool, **given: Any) -> None:
+    """Show a run and its jobs: states, attempts, times, places, reasons."""
+    with inquiry(given) as router:
+        look = Look(router, router.find(run))
+        look.again()
+    if as_json:
+        print_json("run", {"run": look.as_dict()})
+        return
+    print_run(look.told)
+    print_jobs(look.jobs)
+    if attempts:
+        print_attempts(look.jobs)
+
+
+def print_run(told: dict[str, Any]) -> None:
+    title = f" {told['title']}" if told.get("title") else ""
+    paused = ", paused" if told.get("paused") else ""
+    say(f"{told['id']}{title}: {told['state']}{paused}")
+    times = [f"accepted {moment(told.get('accepted_at'))}"]
+    if told.get("finished_at"):
+        times.append(f"ended {moment(told['finished_at'])} after {duration(told.get('duration'))}")
+    say(", ".join(times))
+    print_error(told)
+    say()
+
+
+def print_error(told: dict[str, Any]) -> None:
+    error = error_map(told)
+    if error is None:
+        return
+    where = f"{error['job']}{list(error['path']) if error['path'] else ''}: " if error["job"] else ""
+    say(f"{where}{error['reason']}")
+    if error.get("traceback"):
+        say(error["traceback"].rstrip())
+
+
+def print_jobs(jobs: list[JobHistory]) -> None:
+    rows = [
+        [one.name, one.state, one.attempts, moment(one.started), _duration(one), one.place, _reason(one)]
+        for one in jobs
+    ]
+    print_table(["job", "state", "attempts", "started", "duration", "place", "reason"], rows)
+
+
+def _duration(one: JobHistory) -> str:
+    return duration(one.duration) if one.attempts else ""
+
+
+def _reason(one: JobHistory) -> str:
+    """Of a job with branches, how its attempts ended; else why the last one ended badly."""
+    return counts(one.kinds) if any(attempt.path for attempt in one.tries) else one.reason
+
+
+def print_attempts(jobs: list[JobHistory]) -> None:
+    rows = [
+        [one.name, list(t.path) if t.path else "", t.attempt, t.kind, moment(t.started), duration(t.duration), t.place]
+        for one in jobs
+        for t in one.tries
+    ]
+    say()
+    print_table(["job", "branch", "attempt", "end", "started", "duration", "place"], rows)
+
+
+@command("results", "headrace results 3f9a", "headrace results 3f9a --job Sum --json")
+@run_argument
+@click.option("--job", help="only the result of this job")
+@json_option
+@settings(ClientConfig)
+def results_command(run: str, job: str | None, as_json: bool, **given: Any) -> None:
+    """Print the results of a run's jobs.
+
+    Below a spread they are lists, in index order.
+    """
+    from ...pipeline.errors import NotFound
+
+    with inquiry(given) as router:
+        found = router.find(run)
+    with managing(given) as manager:
+        results = dict(manager.results(found))
+    if job is not None and job not in results:
+        raise NotFound("result of job", job, f"results are there of: {', '.join(results) or 'none'}")
+    chosen = results if job is None else {job: results[job]}
+    if as_json:
+        print_json("results", {"id": found, "results": chosen})
+        return
+    for name, value in chosen.items():
+        say(f"{name}: {jsonable(value)!r}")
+
+
+@command("explain", "headrace explain 3f9a", "headrace explain 3f9a Encode --json")
+@run_argument
+@click.argument("job", required=False)
+@json_option
+@settings(ClientConfig)
+def explain_command(run: str, job: str | None, as_json: bool, **given: Any) -> None:
+    """Say why a run, or one of its jobs, is not running."""
+    with inquiry(given) as router:
+        found = router.find(run)
+    with managing(given) as manager:
+        explanation = manager.explain(found, job)
+    if as_json:
+        print_json("explanation", {"id": found, "job": job, "explanation": str(explanation)})
+        return
+    say(str(explanation))

@@ -1,0 +1,164 @@
+"""`headrace watch` and `top`: what goes on, live on a terminal, as lines when piped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import click
+
+from ..config import ClientConfig
+from ..settings import seconds
+from .cluster import print_status
+from .connecting import Inquiry, inquiry
+from .exits import FAILED, OK
+from .history import Look
+from .options import command, json_option, run_argument, settings
+from .printing import counts, duration, moment, on_terminal, print_json, say
+from .reading import print_error, print_runs
+
+LIVE = 0.2
+PIPED = 1.0
+TOP_RUNS = 10
+SHORT = 8
+"""Characters of an id in a sentence that tells what to type."""
+
+
+class View(Protocol):
+    def show(self, look: Look) -> None: ...
+
+
+@command("watch", "headrace watch 3f9a", "headrace watch 3f9a --timeout 10m", "headrace watch 3f9a --json")
+@run_argument
+@click.option("--timeout", "patience", metavar="SECONDS", help="stop watching after this; the run goes on")
+@json_option
+@settings(ClientConfig)
+def watch_command(run: str, patience: str | None, as_json: bool, **given: Any) -> int:
+    """Watch a run until it ends.
+
+    The exit code tells how it was. With --json only its end is printed.
+    """
+    with inquiry(given) as router:
+        return watch_run(router, router.find(run), as_json, limit_of(patience))
+
+
+def limit_of(patience: str | None) -> float | None:
+    try:
+        return None if patience is None else float(seconds(patience))
+    except ValueError as error:
+        raise click.BadParameter(f"it has to be {error}", param_hint="--timeout") from None
+
+
+def watch_run(router: Inquiry, run: str, as_json: bool, limit: float | None) -> int:
+    """Show a run until it ends. Ctrl-C leaves it going, and says how to go on."""
+    until = None if limit is None else time.monotonic() + limit
+    try:
+        with _view(as_json) as view:
+            look = _follow(router, run, view, until, limit)
+    except KeyboardInterrupt:
+        short = run[:SHORT]
+        raise KeyboardInterrupt(
+            f"run {run} goes on: `headrace watch {short}` watches it, `headrace cancel {short}` cancels it"
+        ) from None
+    if as_json:
+        print_json("run", {"run": look.as_dict()})
+    else:
+        say(f"{run}: {look.state} after {duration(look.told.get('duration'))}")
+        print_error(look.told)
+    return OK if look.state == "success" else FAILED
+
+
+def _follow(router: Inquiry, run: str, view: View, until: float | None, limit: float | None) -> Look:
+    pause = LIVE if on_terminal() else PIPED
+    look = Look(router, run)
+    while True:
+        look.again()
+        view.show(look)
+        if look.ended:
+            return look
+        left = pause if until is None else min(pause, until - time.monotonic())
+        if left <= 0:
+            raise TimeoutError(f"run {run} has not ended within {limit:g} s; it goes on")
+        router.wait(run, left)
+
+
+class Silent:
+    def show(self, look: Look) -> None:
+        pass
+
+
+class Lines:
+    """A line whenever the counts have changed."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+
+    def show(self, look: Look) -> None:
+        found = look.counts()
+        if found != self._last and not look.ended:
+            self._last = found
+            say(f"{moment(time.time())} {look.state}: {counts(found)}")
+
+
+class Bar:
+    """A bar that fills with every instance that has ended."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
+        self._task = progress.add_task("", total=None, counts="")
+
+    def show(self, look: Look) -> None:
+        found = look.counts()
+        open_ones = sum(found.get(state, 0) for state in ("waiting", "queued", "running"))
+        total = sum(found.values())
+        self._progress.update(
+            self._task,
+            description=look.told.get("title") or look.run[:SHORT],
+            total=total,
+            completed=total - open_ones,
+            counts=counts(found),
+        )
+
+
+@contextmanager
+def _view(as_json: bool) -> Iterator[View]:
+    if as_json:
+        yield Silent()
+    elif not on_terminal():
+        yield Lines()
+    else:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[counts]}"),
+        )
+        with Progress(*columns, TimeElapsedColumn()) as progress:
+            yield Bar(progress)
+
+
+@command("top", "headrace top", "headrace top --interval 5")
+@click.option("--interval", type=click.FloatRange(0.1), default=1.0, show_default=True, help="seconds between looks")
+@settings(ClientConfig)
+def top_command(interval: float, **given: Any) -> None:
+    """Show the cluster and its newest runs, live until Ctrl-C.
+
+    Piped, they are shown once.
+    """
+    with inquiry(given) as router:
+        while True:
+            status, runs = router.ask("status"), router.runs(limit=TOP_RUNS)
+            if on_terminal():
+                click.clear()
+            print_status(status)
+            say()
+            print_runs(runs)
+            sys.stdout.flush()
+            if not on_terminal():
+                return
+            time.sleep(interval)
