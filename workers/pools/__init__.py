@@ -1,0 +1,1 @@
+"""The engines that a Broker runs attempts on, one per file."""
