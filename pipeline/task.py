@@ -154,6 +154,8 @@ class Given(msgspec.Struct, frozen=True, array_like=True):
     next: int | None = None
     missing: str | None = None
     """Why there is nothing."""
+    jobs: tuple[str, ...] = ()
+    """Of a page over all jobs: which job each value is of."""
 
 
 _task_encoder = msgspec.msgpack.Encoder()

@@ -1,0 +1,62 @@
+"""Broadcast: committed facts, numbered, for whoever watches. Never the only carrier of a fact: the api fills every gap.
+
+One message per batch of facts: topic and epoch, and the facts as they stand in the journal. When nobody listens nothing
+is sent: the socket tells of subscribers.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import zmq
+
+from .effects import Record
+from .protocol import PROTOCOL
+
+TOPIC = b"facts"
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True):
+    """`facts` are (sequence, run id or None, packed fact)."""
+
+    version: int
+    epoch: int
+    facts: list[tuple[int, str | None, msgspec.Raw]]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Event)
+
+
+def decode_event(frame: bytes) -> Event:
+    return _decoder.decode(frame)
+
+
+class Broadcast:
+    """The publishing side."""
+
+    def __init__(self, socket: zmq.Socket[bytes], epoch: int) -> None:
+        self._socket = socket
+        self._epoch = epoch
+        self._subscribers = 0
+
+    def drain(self) -> None:
+        """Notice who came and who went."""
+        while True:
+            try:
+                frame = self._socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if frame[:1] == b"\x01":
+                self._subscribers += 1
+            elif frame[:1] == b"\x00":
+                self._subscribers -= 1
+
+    def publish(self, records: list[Record]) -> None:
+        if self._subscribers <= 0 or not records:
+            return
+        facts = [(record.sequence, record.run, msgspec.Raw(record.packed)) for record in records]
+        frame = _encoder.encode(Event(PROTOCOL, self._epoch, facts))
+        try:
+            self._socket.send_multipart((TOPIC, frame), zmq.NOBLOCK)
+        except zmq.Again:
+            pass  # a watcher that does not read misses events, and sees the gap

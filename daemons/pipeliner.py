@@ -1,0 +1,92 @@
+"""The Pipeliner daemon: a loop around the runs in its charge. It may die any time: another goes on from the facts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from itertools import islice
+
+import zmq
+
+from .. import __version__
+from .addresses import Address, connect_address
+from .charges import Charges
+from .loop import Link, Stopper, new_id, place
+from .protocol import Beat, Bye, Hello, Refuse
+from .session import Session
+
+BATCH = 500
+"""Messages in one envelope, so that a large turn does not keep the Router from everybody else."""
+
+
+class Pipeliner:
+    """`start` blocks until a signal or `stop`."""
+
+    def __init__(
+        self,
+        api: Address = "tcp://127.0.0.1:5555",
+        broadcast: Address = "tcp://127.0.0.1:5556",
+        logger: logging.Logger | None = None,
+        logger_name: str = "Pipeliner",
+    ) -> None:
+        self.api = connect_address(api)
+        self.broadcast = connect_address(broadcast)
+        self.logger = logger or logging.getLogger(logger_name)
+        self._charges = Charges()
+        self._session = Session(new_id(), self._hello, new_id)
+        self._stopper = Stopper()
+
+    def stop(self) -> None:
+        """Ask the loop to end, from any thread."""
+        self._stopper.stop()
+
+    def start(self) -> None:
+        self.logger.info("Pipeliner started")
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        link = Link(context, self.api)
+        poller = zmq.Poller()
+        poller.register(link.socket, zmq.POLLIN)
+        poller.register(self._stopper.fileno(), zmq.POLLIN)
+        try:
+            with self._stopper.on_signals():
+                self.logger.info("Entering main loop")
+                self._run(link, poller.poll)
+                self._goodbye(link)
+        finally:
+            link.close(linger=1.0)
+            context.term()
+            self.logger.info("Pipeliner stopped")
+
+    def _run(self, link: Link, poll: Callable[[int], object]) -> None:
+        """Wait, drain, decide, send."""
+        while not self._stopper.requested:
+            now = time.monotonic()
+            wait = self._session.next_deadline() - now
+            poll(int(min(max(wait, 0.0), 3600.0) * 1000) + 1 if wait > 0 else 0)
+            self._stopper.drain()
+            self._turn(link, time.monotonic())
+
+    def _turn(self, link: Link, now: float) -> None:
+        for envelope in link.drain():
+            for message in self._session.receive(envelope, now):
+                if isinstance(message, Refuse):
+                    self.logger.error("the Router refused us: %s", message.reason)
+                self._charges.handle(message)
+        if due := self._session.due(now, self._beat):
+            link.send(due)
+            self._charges.repeat()
+        said = self._charges.flush()
+        if self._session.joined:
+            for start in range(0, len(said), BATCH):
+                link.send(self._session.wrap(list(islice(said, start, start + BATCH))))
+
+    def _beat(self, now: float, seen: int) -> Beat:
+        return Beat(now, seen, busy=len(self._charges))
+
+    def _hello(self) -> Hello:
+        return Hello("pipeliner", place(), release=__version__, runs=self._charges.holding())
+
+    def _goodbye(self, link: Link) -> None:
+        if self._session.joined:
+            link.send(self._session.wrap([Bye("stopped")]))
