@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from .definition import Definition, EdgeKind, Group, Node, RunOptions, pack_definition
 from .errors import DefinitionError
 from .job import Job, merged
-from .options import Gather
 from .payload import pack
 
 if TYPE_CHECKING:
@@ -94,8 +93,9 @@ def compile_graft(jobs: Sequence[Job], edges: Iterable[tuple[str, str]]) -> byte
     for job in jobs:
         if type(job) is not Job:
             raise DefinitionError(f"Graft: Only `Job` objects are accepted, not {job!r}")
-        if positions.setdefault(job.name, len(positions)) != len(positions) - 1:
+        if job.name in positions:
             raise DefinitionError(f"Graft: two jobs are named {job.name!r}")
+        positions[job.name] = len(positions)
     outside: dict[str, int] = {}
     pairs = []
     for edge in edges:
@@ -139,8 +139,6 @@ def _node_options(job: Job) -> dict[str, Any]:
     bind, gather, retry = job.bind, job.gather, job.retry
     if bind != "store":
         options["bind"] = bind
-    if bind == "gather" and gather is None:
-        gather = Gather()
     if gather is not None:
         options["gather"] = gather.rule()
     if retry is not None:

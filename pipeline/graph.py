@@ -14,7 +14,7 @@ from typing import Any
 
 from .checks import show
 from .errors import DefinitionError
-from .job import Job, difference
+from .job import Job
 
 Edge = tuple[int, int | None]
 Sources = Iterable[Job]
@@ -147,7 +147,7 @@ def _united(one: Job, other: Job) -> Job:
     if one.bare and other.bare:
         return one if one.worker is not None else other
     full, second = (other, one) if one.bare else (one, other)
-    if not second.bare and (different := difference(one, other)):
+    if not second.bare and (different := _difference(one, other)):
         raise DefinitionError(
             f"two different jobs are named {one.name!r}: {different}; write the options once and Job({one.name!r}) "
             "elsewhere, or give one of them another name=..."
@@ -156,6 +156,24 @@ def _united(one: Job, other: Job) -> Job:
         full = full.bound(None, None)
         full.worker = second.worker
     return full
+
+
+def _difference(one: Job, other: Job) -> str | None:
+    """The first option in which two jobs differ, in words; None when there is none."""
+    if one.worker_name != other.worker_name:
+        return f"worker is {one.worker_name!r} in one and {other.worker_name!r} in the other"
+    for option in sorted({*one.options, *other.options}):
+        if one.options.get(option) != other.options.get(option):
+            return f"{option} is {_said(one, option)} in one and {_said(other, option)} in the other"
+    if one.kind != other.kind:
+        return f"kind is {one.kind!r} in one and {other.kind!r} in the other"
+    if one.data is not other.data and one.data != other.data:
+        return f"data is {show(one.data)} in one and {show(other.data)} in the other"
+    return None
+
+
+def _said(job: Job, option: str) -> str:
+    return show(job.options[option]) if option in job.options else "not given"
 
 
 def _check_order(jobs: Sequence[Job], edges: Sequence[Edge]) -> tuple[int, ...]:

@@ -11,15 +11,14 @@ from collections.abc import Iterable, Mapping
 from os.path import basename
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from .checks import clean, fault, show, unknown
+from .checks import fault, show, unknown
 from .definition import Bind, CommandLine, OnError, When
 from .errors import DefinitionError
+from .names import check_names, name_of
 from .options import JOB_OPTIONS, Gather, Option, Retry, plain
 from .tuples import data_item, data_of, frozen, thawed
 
 Kind = Literal["job", "gate", "pipeline"]
-HOOK_PREFIX = "hook:"
-"""Hooks run under names that begin with this, so no job may."""
 
 
 @runtime_checkable
@@ -117,7 +116,7 @@ class Job:
             self.kind: Kind = "job"
         else:
             self._name_after(worker, name, command)
-        _check_names(self.name, self.worker_name)
+        check_names(self.name, self.worker_name)
         self.data = data
         self._own = _SAME
         self.options: Mapping[str, Any] = {} if given == _UNSET else _checked(self.name, given)
@@ -259,7 +258,7 @@ class Job:
             self.kind = "pipeline"
             own_name = name or worker.title
         elif callable(worker):
-            own_name = _name_of(worker) or name
+            own_name = name_of(worker) or name
         else:
             own_name = None
         if not own_name:
@@ -285,27 +284,7 @@ def from_options(worker: Any, data: Any, name: str | None, options: Mapping[str,
     for option in options:
         if option not in JOB_OPTIONS:
             raise unknown(where, option, JOB_OPTIONS)
-    if "command" in options and worker == name:
-        worker = None
     return Job(worker, data, name=name, **options)
-
-
-def difference(one: Job, other: Job) -> str | None:
-    """The first option in which two jobs differ, in words; None when there is none."""
-    if one.worker_name != other.worker_name:
-        return f"worker is {one.worker_name!r} in one and {other.worker_name!r} in the other"
-    for option in sorted({*one.options, *other.options}):
-        if one.options.get(option) != other.options.get(option):
-            return f"{option} is {_said(one, option)} in one and {_said(other, option)} in the other"
-    if one.kind != other.kind:
-        return f"kind is {one.kind!r} in one and {other.kind!r} in the other"
-    if one.data is not other.data and one.data != other.data:
-        return f"data is {show(one.data)} in one and {show(other.data)} in the other"
-    return None
-
-
-def _said(job: Job, option: str) -> str:
-    return show(job.options[option]) if option in job.options else "not given"
 
 
 def _checked(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -313,27 +292,6 @@ def _checked(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     where = f"job {name!r}"
     checked = {o: JOB_OPTIONS[o](where, o, value) for o, value in given.items() if value is not None}
     return {option: value for option, value in checked.items() if value != _UNSET[option] and value != {}}
-
-
-def _check_names(name: Any, worker_name: Any) -> None:
-    for option, value in (("name", name), ("worker", worker_name)):
-        if not isinstance(value, str) or not value:
-            raise fault("Job", option, "a text that is not empty", value)
-        clean("Job", option, value)
-    if name.startswith(HOOK_PREFIX):
-        raise fault(
-            "Job", "name", f"a text that does not begin with {HOOK_PREFIX!r} (hooks run under such names)", name
-        )
-    if worker_name.startswith("!"):
-        raise fault(
-            "Job", "worker", "a text that does not begin with '!' (such names are kept for the system)", worker_name
-        )
-
-
-def _name_of(worker: Any) -> str | None:
-    """What a function or a class is called in a Broker's catalog; a lambda has no name there."""
-    name = getattr(worker, "worker_name", None) or getattr(worker, "__name__", None)
-    return name if isinstance(name, str) and name != "<lambda>" else None
 
 
 def _present(parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,23 +6,21 @@ has an `id`, and the manager that started it keeps `finished`, `failed`, `error`
 
 from __future__ import annotations
 
-import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .checks import Check, any_text, fault, one_of, seconds, text, unknown, whole
 from .compile import check_definition, definition_of
 from .definition import HookKind, OnError
 from .dot import dot_text
 from .errors import DefinitionError
 from .graph import Graph
-from .group import Group, hooks_of
+from .group import Group
 from .job import Job
 from .options import Option
+from .run_options import UNSET, checked
 from .tuples import data_item, data_of
 
 if TYPE_CHECKING:
@@ -109,7 +107,7 @@ class Pipeline:
         """Pairs of positions in `jobs`; to None: the job is there, and nothing comes after it."""
         self.starters: tuple[Job, ...] = tuple([self.jobs[position] for position in graph.starters])
         self.sent_jobs: set[Job] = set()
-        self.options: dict[str, Any] = {} if given == _UNSET else _checked(given, self)
+        self.options: dict[str, Any] = {} if given == UNSET else checked(given, self.jobs)
         check_definition(self)
 
     @property
@@ -120,12 +118,12 @@ class Pipeline:
     @property
     def workers(self) -> tuple[Any, ...]:
         """The functions and classes that jobs were given directly: a local run needs no module to find them."""
-        every = [
-            *self.jobs,
-            *self.hooks.values(),
-            *(job for group in self.groups for jobs in group.hooks.values() for job in jobs),
-        ]
-        return tuple(dict.fromkeys(job.worker for job in every if job.worker is not None and job.kind == "job"))
+        hooks = (job for group in self.groups for several in group.hooks.values() for job in several)
+        found: dict[Any, None] = {}
+        for job in (*self.jobs, *self.hooks.values(), *hooks):
+            if job.worker is not None:
+                found.update(dict.fromkeys(job.worker.workers if job.kind == "pipeline" else (job.worker,)))
+        return tuple(found)
 
     def definition(self) -> bytes:
         """The compiled form, packed: what travels and what is journaled."""
@@ -251,75 +249,3 @@ def _read(information: Any, read: dict[int, Job], within_data: bool) -> Job | No
     if job is None:
         job = read[id(information)] = Job.deserialize(information, within_data=within_data)
     return job
-
-
-def _checked(given: Mapping[str, Any], pipeline: Pipeline) -> dict[str, Any]:
-    """The options that say something, checked. None says nothing, as does an option's default."""
-    title = given["title"]
-    where = f"pipeline {title!r}" if isinstance(title, str) else "pipeline"
-    checked = {o: _OPTIONS[o](where, o, value) for o, value in given.items() if value is not None}
-    names = {job.name for job in pipeline.jobs}
-    for group in checked.get("groups", ()):
-        for member in group.members:
-            if member not in names:
-                raise unknown(f"{where}: group {group.title!r}", member, names, "job")
-    return {option: value for option, value in checked.items() if value != _UNSET[option] and value != {}}
-
-
-def _moment(where: str, option: str, value: Any) -> float:
-    """Wall time as epoch seconds. A datetime without a zone means another moment on every machine: refused."""
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.timestamp()
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not fits:
-        raise fault(where, option, "an aware datetime (with a time zone) or epoch seconds", value)
-    return float(value)
-
-
-def _runs(where: str, option: str, value: Any) -> tuple[Any, ...]:
-    several = (value,) if isinstance(value, str | Pipeline) else value
-    if isinstance(several, Mapping) or not isinstance(several, Iterable):
-        raise fault(where, option, "a list of run ids or pipelines", value)
-    several = tuple(several)
-    for one in several:
-        if not isinstance(one, Pipeline) and not (isinstance(one, str) and _RUN_ID.fullmatch(one)):
-            raise fault(where, option, "run ids (32 hex characters) or pipelines that were started", one)
-    return several
-
-
-def _groups(where: str, option: str, value: Any) -> tuple[Group, ...]:
-    if isinstance(value, Mapping | str) or not isinstance(value, Iterable):
-        raise fault(where, option, "a list of Groups", value)
-    several = tuple(value)
-    for one in several:
-        if not isinstance(one, Group):
-            raise fault(where, option, "a list of Groups", one)
-    return several
-
-
-def _hooks(where: str, option: str, value: Any) -> dict[HookKind, Job]:
-    return hooks_of(where, value)
-
-
-_RUN_ID = re.compile("[0-9a-f]{32}")
-_OPTIONS: dict[str, Check] = {
-    "title": any_text,
-    "key": text,
-    "on_duplicate": one_of("return", "reject", "replace"),
-    "priority": whole(-(2**31)),
-    "on_error": one_of("fail", "block", "continue"),
-    "deadline": seconds,
-    "not_before": _moment,
-    "after": _runs,
-    "max_active": whole(1),
-    "hooks": _hooks,
-    "groups": _groups,
-}
-_UNSET: dict[str, Any] = {
-    **dict.fromkeys(_OPTIONS),
-    "on_duplicate": "return",
-    "priority": 0,
-    "on_error": "fail",
-    "after": (),
-    "groups": (),
-}
