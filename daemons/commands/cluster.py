@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..config import ClientConfig
-from .connecting import inquiry
+from .connecting import connect
 from .options import command, json_option, settings
 from .printing import print_json, print_table, say
 
@@ -16,8 +16,8 @@ from .printing import print_json, print_table, say
 @settings(ClientConfig)
 def status_command(as_json: bool, **given: Any) -> None:
     """Show the Router, its peers, its queues and its rates."""
-    with inquiry(given) as router:
-        status = router.ask("status")
+    with connect(given) as cluster:
+        status = cluster.cluster()
     if as_json:
         print_json("status", {"status": status})
         return

@@ -8,7 +8,7 @@ import click
 
 from ..config import ClientConfig
 from ..settings import seconds
-from .connecting import inquiry, managing
+from .connecting import connect
 from .options import command, json_option, run_argument, settings
 from .printing import duration, print_json, say
 
@@ -18,11 +18,6 @@ def _done(as_json: bool, verb: str, run: str | None, text: str, **more: Any) -> 
         print_json("done", {"verb": verb, "id": run, "text": text, **more})
     else:
         say(text)
-
-
-def _find(run: str, given: dict[str, Any]) -> str:
-    with inquiry(given) as router:
-        return router.find(run)
 
 
 @command("cancel", "headrace cancel 3f9a", "headrace cancel 3f9a --reason 'wrong input'")
@@ -35,9 +30,9 @@ def cancel_command(run: str, reason: str | None, as_json: bool, **given: Any) ->
 
     What runs of it is stopped with its whole process tree; its hooks still run.
     """
-    found = _find(run, given)
-    with managing(given) as manager:
-        manager.cancel(found, reason=reason)
+    with connect(given) as cluster:
+        found = cluster.find(run)
+        cluster.cancel(found, reason=reason)
     _done(as_json, "cancel", found, f"{found} is being cancelled")
 
 
@@ -47,9 +42,9 @@ def cancel_command(run: str, reason: str | None, as_json: bool, **given: Any) ->
 @settings(ClientConfig)
 def pause_command(run: str, as_json: bool, **given: Any) -> None:
     """Pause a run: nothing new of it starts; what runs goes on."""
-    found = _find(run, given)
-    with managing(given) as manager:
-        manager.pause(found)
+    with connect(given) as cluster:
+        found = cluster.find(run)
+        cluster.pause(found)
     _done(as_json, "pause", found, f"{found} is paused")
 
 
@@ -59,9 +54,9 @@ def pause_command(run: str, as_json: bool, **given: Any) -> None:
 @settings(ClientConfig)
 def resume_command(run: str, as_json: bool, **given: Any) -> None:
     """Resume a paused run."""
-    found = _find(run, given)
-    with managing(given) as manager:
-        manager.resume(found)
+    with connect(given) as cluster:
+        found = cluster.find(run)
+        cluster.resume(found)
     _done(as_json, "resume", found, f"{found} goes on")
 
 
@@ -74,9 +69,9 @@ def retry_command(run: str, as_json: bool, **given: Any) -> None:
 
     What depends on that is run too. Results are kept, and the id stays.
     """
-    found = _find(run, given)
-    with managing(given) as manager:
-        manager.retry(found)
+    with connect(given) as cluster:
+        found = cluster.find(run)
+        cluster.retry(found)
     _done(as_json, "retry", found, f"{found} is tried again")
 
 
@@ -89,9 +84,9 @@ def rerun_command(run: str, as_json: bool, **given: Any) -> None:
 
     It begins from its beginning. The new id is printed.
     """
-    found = _find(run, given)
-    with managing(given) as manager:
-        new = str(manager.rerun(found))
+    with connect(given) as cluster:
+        found = cluster.find(run)
+        new = cluster.rerun(found)
     _done(as_json, "rerun", new, new, of=found)
 
 
@@ -105,9 +100,9 @@ def prune_command(older: str, as_json: bool, **given: Any) -> None:
     That is their facts, results and values. Their ids stay taken.
     """
     age = _age(older)
-    with managing(given) as manager:
-        answer = manager.prune(age)
-    _done(as_json, "prune", None, str(answer or f"runs that ended more than {duration(age)} ago are removed"))
+    with connect(given) as cluster:
+        answer = cluster.prune(older=age)
+    _done(as_json, "prune", None, answer or f"runs that ended more than {duration(age)} ago are removed")
 
 
 def _age(older: str) -> float:

@@ -19,7 +19,7 @@ from .. import config
 from ..config import ClientConfig, RouterConfig
 from ..folders import data_folder
 from .configuration import stray_variables
-from .connecting import inquiry
+from .connecting import connect
 from .exits import FAILED, OK
 from .options import chosen, command, json_option, settings
 from .printing import print_json, print_table, size
@@ -141,8 +141,8 @@ def _graphviz() -> Finding:
 def _cluster(given: Mapping[str, object]) -> Finding:
     api = chosen(ClientConfig, given).api
     try:
-        with inquiry(given) as router:
-            status = router.ask("status")
+        with connect(given) as cluster:
+            status = cluster.cluster()
     except HeadraceError as error:
         return Finding("cluster", "warning", str(error))
     numbers = f"{len(status['brokers'])} Broker(s), {len(status['pipeliners'])} Pipeliner(s)"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..config import ClientConfig
-from .connecting import inquiry
+from .connecting import connect
 from .options import command, json_option, settings
 from .printing import print_json, say
 
@@ -44,8 +44,8 @@ def _of_file(target: str) -> str:
 
 
 def _of_run(target: str, given: dict[str, Any]) -> str:
-    with inquiry(given) as router:
-        return definition_text(router.definition(router.find(target)))
+    with connect(given) as cluster:
+        return definition_text(cluster.definition(cluster.find(target)))
 
 
 def definition_text(definition: Definition) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ...pipeline.definition import Definition
     from ...pipeline.facts import Fact, Returned
-    from .connecting import Inquiry
+    from .asking import Cluster
 
 ENDED = frozenset({"success", "failed", "cancelled"})
 OPEN = frozenset({"waiting", "queued", "running"})
@@ -119,16 +119,16 @@ class History:
 class Look:
     """A run as it is now; looking again reads only what is new."""
 
-    def __init__(self, router: Inquiry, run: str) -> None:
-        self.router = router
+    def __init__(self, cluster: Cluster, run: str) -> None:
+        self.cluster = cluster
         self.run = run
-        self.told: dict[str, Any] = router.ask("run", run)
-        self.history = History(router.definition(run), run)
+        self.told: dict[str, Any] = cluster.ask("run", run)
+        self.history = History(cluster.definition(run), run)
         self.jobs: list[JobHistory] = []
 
     def again(self) -> None:
-        self.told = self.router.ask("run", self.run)
-        self.history.apply(self.router.facts(self.run, self.history.last))
+        self.told = self.cluster.ask("run", self.run)
+        self.history.apply(self.cluster.facts(self.run, self.history.last))
         self.jobs = self.history.judge(self.told)
 
     @property

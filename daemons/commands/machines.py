@@ -14,6 +14,7 @@ import click
 
 from ...pipeline.errors import ConfigError
 from ..config import BrokerConfig, DaemonConfig, PipelinerConfig, RouterConfig
+from ..folders import data_folder
 from ..logs import configure
 from .options import chosen, command, settings
 
@@ -55,7 +56,7 @@ def router_settings(made: RouterConfig) -> dict[str, Any]:
         "store": dict(made.store_config),
         "monitoring interval": made.monitoring_interval,
         "limits": dict(made.limits),
-        "data": made.data,
+        "data": str(data_folder(made.data, made.api)),
         "keep": made.keep or None,
     }
 

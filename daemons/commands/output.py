@@ -9,7 +9,7 @@ import click
 
 from ...pipeline.errors import NotFound
 from ..config import ClientConfig
-from .connecting import inquiry
+from .connecting import connect
 from .options import command, json_option, run_argument, settings
 from .printing import print_json, say
 
@@ -28,9 +28,9 @@ def logs_command(run: str, job: str | None, as_json: bool, **given: Any) -> None
     That is their standard output, standard error and logging. It stays on the machine that ran the attempt; on
     another machine this says where it is.
     """
-    with inquiry(given) as router:
-        found = router.find(run)
-        attempts = list(_attempts(router.facts(found), job))
+    with connect(given) as cluster:
+        found = cluster.find(run)
+        attempts = list(_attempts(cluster.facts(found), job))
     if job is not None and not attempts:
         raise NotFound("ended attempt of job", job, f"`headrace show {run}` lists the jobs")
     logs = [_log(fact) for fact in attempts]

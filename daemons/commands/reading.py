@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..config import ClientConfig
-from .connecting import inquiry, managing
+from .connecting import connect
 from .history import JobHistory, Look, error_map
 from .options import command, json_option, run_argument, settings
 from .printing import counts, duration, jsonable, moment, on_terminal, print_json, print_table, say
@@ -30,8 +30,8 @@ def list_command(state: str | None, limit: int, everything: bool, as_json: bool,
 
     Runs that have ended are listed too, until they are pruned.
     """
-    with inquiry(given) as router:
-        runs = router.runs(state, None if everything else limit)
+    with connect(given) as cluster:
+        runs = cluster.list(state, None if everything else limit)
     if as_json:
         print_json("runs", {"runs": [asdict(run) for run in runs]})
         return
@@ -54,8 +54,8 @@ def _run_row(run: RunSummary) -> list[Any]:
 @settings(ClientConfig)
 def show_command(run: str, attempts: bool, as_json: bool, **given: Any) -> None:
     """Show a run and its jobs: states, attempts, times, places, reasons."""
-    with inquiry(given) as router:
-        look = Look(router, router.find(run))
+    with connect(given) as cluster:
+        look = Look(cluster, cluster.find(run))
         look.again()
     if as_json:
         print_json("run", {"run": look.as_dict()})
@@ -127,10 +127,9 @@ def results_command(run: str, job: str | None, as_json: bool, **given: Any) -> N
     """
     from ...pipeline.errors import NotFound
 
-    with inquiry(given) as router:
-        found = router.find(run)
-    with managing(given) as manager:
-        results = dict(manager.results(found))
+    with connect(given) as cluster:
+        found = cluster.find(run)
+        results = cluster.results(found)
     if job is not None and job not in results:
         raise NotFound("result of job", job, f"results are there of: {', '.join(results) or 'none'}")
     chosen = results if job is None else {job: results[job]}
@@ -148,11 +147,10 @@ def results_command(run: str, job: str | None, as_json: bool, **given: Any) -> N
 @settings(ClientConfig)
 def explain_command(run: str, job: str | None, as_json: bool, **given: Any) -> None:
     """Say why a run, or one of its jobs, is not running."""
-    with inquiry(given) as router:
-        found = router.find(run)
-    with managing(given) as manager:
-        explanation = manager.explain(found, job)
+    with connect(given) as cluster:
+        found = cluster.find(run)
+        why = cluster.explain(found, job)
     if as_json:
-        print_json("explanation", {"id": found, "job": job, "explanation": str(explanation)})
-        return
-    say(str(explanation))
+        print_json("explanation", {"id": found, "job": job, **why.details})
+    else:
+        say(why)

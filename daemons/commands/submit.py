@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..config import ClientConfig
-from .connecting import inquiry, managing
+from .connecting import connect
 from .exits import FAILED, OK
 from .options import command, json_option, settings
 from .printing import duration, jsonable, on_terminal, print_json, print_table, say
@@ -34,15 +34,14 @@ def submit_command(target: str, wait: bool, patience: str | None, as_json: bool,
 
     limit = limit_of(patience)
     pipeline = load(target)
-    with managing(given) as manager:
-        run = str(manager.start(pipeline))
-    if not wait:
-        _tell_started(run, as_json)
-        return OK
-    if not as_json:
-        say(run)
-    with inquiry(given) as router:
-        return watch_run(router, run, as_json, limit)
+    with connect(given) as cluster:
+        run = cluster.start(pipeline)
+        if not wait:
+            _tell_started(run, as_json)
+            return OK
+        if not as_json:
+            say(run)
+        return watch_run(cluster, run, as_json, limit)
 
 
 def _tell_started(run: str, as_json: bool) -> None:

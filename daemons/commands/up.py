@@ -11,7 +11,7 @@ from typing import Any
 from ...pipeline.errors import ClusterError
 from ..config import BrokerConfig, PipelinerConfig, RouterConfig, UpConfig
 from ..console import Console
-from .connecting import inquiry
+from .connecting import connect
 from .machines import refuse_windows
 from .options import arguments_for, chosen, command, settings
 from .printing import on_terminal
@@ -61,10 +61,10 @@ def _children(made: UpConfig, given: Mapping[str, object]) -> list[tuple[str, li
 def _tell_ready(made: UpConfig, given: Mapping[str, object], console: Console, worked: Callable[[], None]) -> None:
     """Ask the Router who is there until all are; then say so, once."""
     api = chosen(RouterConfig, given).api
-    with inquiry({"api": api, "answer_timeout": "2s"}) as router:
+    with connect({"api": api, "answer_timeout": "2s"}) as cluster:
         while True:
             try:
-                status = router.ask("status")
+                status = cluster.cluster()
             except ClusterError:
                 continue
             brokers, pipeliners = status["brokers"], status["pipeliners"]

@@ -6,19 +6,22 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
 from ..config import ClientConfig
 from ..settings import seconds
 from .cluster import print_status
-from .connecting import Inquiry, inquiry
+from .connecting import connect
 from .exits import FAILED, OK
 from .history import Look
 from .options import command, json_option, run_argument, settings
 from .printing import counts, duration, moment, on_terminal, print_json, say
 from .reading import print_error, print_runs
+
+if TYPE_CHECKING:
+    from .asking import Cluster
 
 LIVE = 0.2
 PIPED = 1.0
@@ -41,8 +44,9 @@ def watch_command(run: str, patience: str | None, as_json: bool, **given: Any) -
 
     The exit code tells how it was. With --json only its end is printed.
     """
-    with inquiry(given) as router:
-        return watch_run(router, router.find(run), as_json, limit_of(patience))
+    limit = limit_of(patience)
+    with connect(given) as cluster:
+        return watch_run(cluster, cluster.find(run), as_json, limit)
 
 
 def limit_of(patience: str | None) -> float | None:
@@ -52,12 +56,12 @@ def limit_of(patience: str | None) -> float | None:
         raise click.BadParameter(f"it has to be {error}", param_hint="--timeout") from None
 
 
-def watch_run(router: Inquiry, run: str, as_json: bool, limit: float | None) -> int:
+def watch_run(cluster: Cluster, run: str, as_json: bool, limit: float | None) -> int:
     """Show a run until it ends. Ctrl-C leaves it going, and says how to go on."""
     until = None if limit is None else time.monotonic() + limit
     try:
         with _view(as_json) as view:
-            look = _follow(router, run, view, until, limit)
+            look = _follow(cluster, run, view, until, limit)
     except KeyboardInterrupt:
         short = run[:SHORT]
         raise KeyboardInterrupt(
@@ -71,9 +75,9 @@ def watch_run(router: Inquiry, run: str, as_json: bool, limit: float | None) -> 
     return OK if look.state == "success" else FAILED
 
 
-def _follow(router: Inquiry, run: str, view: View, until: float | None, limit: float | None) -> Look:
+def _follow(cluster: Cluster, run: str, view: View, until: float | None, limit: float | None) -> Look:
     pause = LIVE if on_terminal() else PIPED
-    look = Look(router, run)
+    look = Look(cluster, run)
     while True:
         look.again()
         view.show(look)
@@ -82,7 +86,7 @@ def _follow(router: Inquiry, run: str, view: View, until: float | None, limit: f
         left = pause if until is None else min(pause, until - time.monotonic())
         if left <= 0:
             raise TimeoutError(f"run {run} has not ended within {limit:g} s; it goes on")
-        router.wait(run, left)
+        cluster.ends_within(run, left)
 
 
 class Silent:
@@ -150,9 +154,9 @@ def top_command(interval: float, **given: Any) -> None:
 
     Piped, they are shown once.
     """
-    with inquiry(given) as router:
+    with connect(given) as cluster:
         while True:
-            status, runs = router.ask("status"), router.runs(limit=TOP_RUNS)
+            status, runs = cluster.cluster(), cluster.list(limit=TOP_RUNS)
             if on_terminal():
                 click.clear()
             print_status(status)
