@@ -1,0 +1,76 @@
+"""A client's socket: frames between the Router and the pure core, never waiting. Both shells stand on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import zmq
+
+from ..pipeline.errors import ConfigError
+from .protocol import MAX_FRAME
+from .requests import Requests
+
+RECONNECT = 50
+SLOWEST_RECONNECT = 1000
+
+
+class Wire:
+    """A DEALER that queues for living connections only: what cannot be sent now stays in the core, which repeats."""
+
+    def __init__(self, requests: Requests, address: str, clock: Callable[[], float]) -> None:
+        self.requests = requests
+        self._clock = clock
+        self._unsent: bytes | None = None
+        self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.IMMEDIATE, 1)
+        self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
+        self.socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT)
+        self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, SLOWEST_RECONNECT)
+        try:
+            self.socket.connect(address)
+        except zmq.ZMQError as error:
+            self.socket.close()
+            raise ConfigError(f"cannot connect to {address}: {error}; write tcp://host:port or ipc://path") from None
+
+    def exchange(self) -> list[str]:
+        """Read what has come, let time pass, send what can be sent; the keys that were touched."""
+        touched = self._read()
+        touched += self.requests.tick(self._clock())
+        self._write()
+        return touched
+
+    @property
+    def is_blocked(self) -> bool:
+        """Something waits to be sent."""
+        return self._unsent is not None or self.requests.has_frame
+
+    def _read(self) -> list[str]:
+        touched: list[str] = []
+        while True:
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return touched
+            touched += self.requests.feed(frames[-1], self._clock())
+
+    def _write(self) -> None:
+        while True:
+            frame = self._unsent or self._next_frame()
+            if frame is None:
+                return
+            try:
+                self.socket.send(frame, zmq.NOBLOCK)
+            except zmq.Again:
+                self._unsent = frame
+                return
+            self._unsent = None
+
+    def _next_frame(self) -> bytes | None:
+        """Without a connection nothing leaves the core: an old frame would arrive late, beside its own repeats."""
+        if not self.requests.has_frame or not self.socket.getsockopt(zmq.EVENTS) & zmq.POLLOUT:
+            return None
+        return self.requests.frame(self._clock())
+
+    def close(self) -> None:
+        self.socket.close(linger=0)
