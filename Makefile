@@ -1,0 +1,44 @@
+# Every target works on a machine that has only Python and make: the environment is made in .venv.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+ARGS ?=
+
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+$(READY): setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[test,lint,mongo]'
+	@touch $@
+
+demo: $(READY)  ## the tutorial, end to end, with real daemons
+	@$(PY) example/tutorial/demo.py
+
+test: check $(READY)  ## lint, types, all tests: what CI runs
+	$(PY) -m pytest $(ARGS)
+
+check: lint types  ## the quick part: lint and types
+
+lint: $(READY)  ## ruff
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
+format: $(READY)  ## ruff, in place
+	$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
+
+types: $(READY)  ## mypy, through a tree of links that looks like the installed package
+	@mkdir -p build/types/headrace
+	@ln -sfn $(CURDIR)/headrace/__init__.py $(CURDIR)/headrace/__main__.py $(CURDIR)/headrace/py.typed \
+	  $(CURDIR)/pipeline $(CURDIR)/daemons $(CURDIR)/stores $(CURDIR)/workers build/types/headrace/
+	MYPYPATH=build/types $(VENV)/bin/mypy -p headrace
+
+bench: $(READY)  ## the figures of this machine, beside those of a bare process pool
+	$(PY) bench/figures.py $(ARGS)
+
+clean:  ## remove what was built
+	rm -rf build dist *.egg-info .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+
+.PHONY: help demo test check lint format types bench clean
