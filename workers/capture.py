@@ -1,0 +1,103 @@
+"""Capture: where the output of a worker process goes, and which part of it belongs to which attempt.
+
+File descriptors 1 and 2 point at one file that is only ever appended to, so that `print`, logging, C libraries and
+child processes end up in one place, in order. An attempt's output is a file, an offset and a length. A file that has
+become too large is followed by another one, between two attempts; the one before it is kept, older ones are removed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+MAX_SIZE = 16 * 1024 * 1024
+TAIL = 4096
+KEPT = 2
+
+Region = tuple[str, int, int]
+
+
+class Capture:
+    """The output files of one worker process: `worker-0.log`, then `worker-0.1.log` and so on."""
+
+    def __init__(self, path: str, max_size: int = MAX_SIZE) -> None:
+        self._first = Path(path)
+        self._max_size = max_size
+        self._first.parent.mkdir(parents=True, exist_ok=True)
+        self._number = max((number for number, _ in self._files()), default=0)
+        self._start = 0
+        self.file = ""
+
+    def install(self) -> None:
+        """Point the output of this process at the file."""
+        self._open()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is None or not hasattr(stream, "reconfigure"):
+                continue
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+    def attempt_ended(self) -> Region | None:
+        """The output since the last call; None when there is none."""
+        _flush()
+        end = os.lseek(1, 0, os.SEEK_CUR)
+        start, self._start = self._start, end
+        if end == start:
+            return None
+        region = (self.file, start, end - start)
+        if end >= self._max_size:
+            self._number += 1
+            self._open()
+            self._forget()
+        return region
+
+    def _open(self) -> None:
+        self.file = str(self._name(self._number))
+        target = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        os.lseek(target, 0, os.SEEK_END)
+        _flush()
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        os.close(target)
+        self._start = os.lseek(1, 0, os.SEEK_CUR)
+
+    def _name(self, number: int) -> Path:
+        first = self._first
+        return first.with_name(f"{first.stem}.{number}{first.suffix}") if number else first
+
+    def _files(self) -> list[tuple[int, Path]]:
+        first = self._first
+        found = [(0, first)] if first.exists() else []
+        for path in first.parent.glob(f"{first.stem}.*{first.suffix}"):
+            middle = path.name[len(first.stem) + 1 : -len(first.suffix) or None]
+            if middle.isdigit():
+                found.append((int(middle), path))
+        return sorted(found)
+
+    def _forget(self) -> None:
+        for _, path in self._files()[:-KEPT]:
+            path.unlink(missing_ok=True)
+
+
+def tail(region: Region | None, size: int = TAIL) -> str:
+    """The end of an attempt's output as text."""
+    if region is None:
+        return ""
+    file, offset, length = region
+    wanted = min(length, size)
+    try:
+        with open(file, "rb") as log:
+            log.seek(offset + length - wanted)
+            text = log.read(wanted)
+    except OSError:
+        return ""
+    return text.decode("utf-8", "replace").lstrip("�")
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):  # a full disk, or a stream that user code has closed
+            pass

@@ -1,0 +1,171 @@
+"""Catalog: the workers that a process can run, found in the user's modules.
+
+A module lists its workers in `__all__`; without one, every `Worker` subclass and every `@worker` function that is
+defined in it (or in a module below it) counts, private names excepted. Nothing is ever imported because a pipeline
+names it: what is not in the catalog at start cannot be run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from importlib import import_module, invalidate_caches
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+from ..pipeline.errors import ConfigError, NotFound
+from .base import Worker
+from .messages import WorkerCard
+from .runnable import Runnable, is_worker, runnable
+
+
+class Catalog:
+    """Workers by name."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self._workers: dict[str, Runnable] = {}
+        self._where: dict[str, str] = {}
+
+    @classmethod
+    def load(cls, modules: Iterable[str], required: bool = True, folder: str = "") -> Catalog:
+        """Import modules by name, `folder` before everything else. Raises `ConfigError` for what cannot be used.
+
+        `required` False: a module that does not exist is a warning.
+        """
+        if folder and folder not in sys.path:
+            sys.path.insert(0, folder)
+        catalog = cls()
+        for name in modules:
+            module = _imported(name, required)
+            if module is None:
+                catalog.warnings.append(f"there is no module {name!r} here: no workers come from it")
+            else:
+                catalog.add_module(module)
+        return catalog
+
+    @classmethod
+    def of(cls, things: Any) -> Catalog:
+        """From a module, a module's name, a class, a function, or a list of such."""
+        catalog = cls()
+        several = isinstance(things, Iterable) and not isinstance(things, str | type)
+        for thing in things if several else [things]:
+            if isinstance(thing, str):
+                catalog.add_module(_imported(thing, True))
+            elif isinstance(thing, ModuleType):
+                catalog.add_module(thing)
+            else:
+                catalog.add(thing)
+        return catalog
+
+    def add_module(self, module: ModuleType | None) -> None:
+        if module is None:
+            return
+        found = list(_workers_of(module))
+        for target in found:
+            self.add(target, module.__name__)
+        if not found:
+            self.warnings.append(f"module {module.__name__!r} has no workers ({module.__file__})")
+
+    def add(self, target: Any, where: str = "") -> None:
+        entry = runnable(target)
+        where = where or getattr(target, "__module__", "?")
+        known = self._workers.get(entry.name)
+        if known is None:
+            self._workers[entry.name] = entry
+            self._where[entry.name] = where
+        elif known.target is not target:
+            places = f"{_described(known.target, self._where[entry.name])} and {_described(target, where)}"
+            raise ConfigError(f"there are two workers {entry.name!r}: {places}; rename one with @worker(name=...)")
+
+    def get(self, name: str) -> Runnable | None:
+        return self._workers.get(name)
+
+    def __getitem__(self, name: str) -> Runnable:
+        try:
+            return self._workers[name]
+        except KeyError:
+            known = ", ".join(sorted(self._workers)) or "none at all"
+            raise NotFound("worker", name, f"this process has {known}") from None
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def cards(self) -> list[WorkerCard]:
+        return [
+            WorkerCard(entry.name, entry.requires, entry.role, version(entry.target), entry.kind)
+            for entry in self._workers.values()
+        ]
+
+
+def version(target: Any) -> str:
+    """A digest of the module that the code stands in: a changed helper beside a worker changes the worker."""
+    module = sys.modules.get(getattr(target, "__module__", ""))
+    file = getattr(module, "__file__", None)
+    try:
+        source = Path(file).read_bytes() if file else inspect.getsource(target).encode()
+    except (OSError, TypeError):
+        code = getattr(target, "__code__", None)
+        source = code.co_code if code is not None else repr(target).encode()
+    name = getattr(target, "__qualname__", "")
+    return hashlib.sha256(name.encode() + b"\0" + source).hexdigest()[:12]
+
+
+def _imported(name: str, required: bool) -> ModuleType | None:
+    invalidate_caches()
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            if not required:
+                return None
+            text = f"there is no module {name!r} (looked in {Path.cwd()} and on the Python path)"
+            raise ConfigError(f"{text}; start from the folder that holds it, or give its name with --workers") from None
+        raise _broken(name) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise _broken(name) from error
+
+
+def _broken(name: str) -> ConfigError:
+    """To be called while the exception is handled: the user needs the whole of it."""
+    return ConfigError(f"module {name!r} cannot be imported:\n{traceback.format_exc().rstrip()}")
+
+
+def _workers_of(module: ModuleType) -> Iterator[Any]:
+    listed = getattr(module, "__all__", None)
+    if listed is None:
+        for name, target in list(vars(module).items()):
+            if not name.startswith("_") and is_worker(target) and _belongs(target, module):
+                yield target
+        return
+    for name in listed:
+        try:
+            target = getattr(module, name)
+        except AttributeError:
+            raise ConfigError(
+                f"Could not find worker {name!r}: module {module.__name__!r} lists it in __all__ and does not have it"
+            ) from None
+        if is_worker(target) or _could_be(target):
+            yield target
+
+
+def _could_be(target: Any) -> bool:
+    """In `__all__` a class needs no base and a function no decorator."""
+    if isinstance(target, type):
+        return target is not Worker and callable(getattr(target, "process", None))
+    return isinstance(target, FunctionType)
+
+
+def _belongs(target: Any, module: ModuleType) -> bool:
+    origin: str = getattr(target, "__module__", "") or ""
+    return origin == module.__name__ or origin.startswith(f"{module.__name__}.")
+
+
+def _described(target: Any, where: str) -> str:
+    return f"{where}.{getattr(target, '__qualname__', repr(target))}"

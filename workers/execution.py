@@ -1,0 +1,291 @@
+"""Execution: one attempt from its assignment to its outcome.
+
+    retrieve (or the input by `bind`)  ->  worker  ->  pack  ->  save  ->  outcome
+
+Everything that can go wrong in between is an outcome too, and says whose fault it was: the job's (`failed`), the
+store's (`store`), or nobody's (`timeout`, `cancelled`). The same class runs attempts inside worker processes and inline
+for local runs, one attempt at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections.abc import Coroutine
+from types import CoroutineType
+from typing import Any
+
+from ..pipeline.answers import RetryAfter
+from ..pipeline.errors import JobCancelled, JobError, JobTimeout, StoreError, Superseded
+from ..pipeline.facts import Ended, Failure, Signs
+from ..pipeline.payload import pack
+from ..pipeline.task import Assignment, Outcome, RunHeader, Task, unpack_task
+from .answers import InvalidAnswer, understand
+from .capture import Capture, tail
+from .catalog import Catalog
+from .command import CommandRunnable
+from .current import CurrentJob, Report, running
+from .failures import failure_of
+from .inputs import Attempt
+from .interruption import Interruption
+from .reading import Reader, Values
+from .runnable import Runnable
+from .storekeeper import Storekeeper
+
+INLINE_LIMIT = 64 * 1024
+KEPT_TASKS = 4096
+
+
+class Execution:
+    """Runs attempts, one after the other.
+
+    `inline_limit` None: every result travels inline. `interactive`: Ctrl-C is the user's, and goes through.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        keeper: Storekeeper,
+        reader: Reader,
+        *,
+        values: Values | None = None,
+        inline_limit: int | None = INLINE_LIMIT,
+        interruption: Interruption | None = None,
+        capture: Capture | None = None,
+        report: Report | None = None,
+        interactive: bool = False,
+    ) -> None:
+        self._catalog = catalog
+        self._keeper = keeper
+        self._reader = reader
+        self._values = values
+        self._inline_limit = inline_limit
+        self._interruption = interruption or Interruption()
+        self._capture = capture
+        self._report = report or _no_report
+        self._interactive = interactive
+        self._tasks: dict[bytes, tuple[Task, Runnable]] = {}
+        self._loop: asyncio.Runner | None = None
+        self._in_store = False
+
+    def run(self, header: RunHeader, assignment: Assignment) -> Outcome:
+        """Never raises, unless `interactive` and the user said so."""
+        started = time.time()
+        clock = time.perf_counter()
+        interruption = self._interruption
+        interruption.begin(assignment.lease)
+        attempt: Attempt | None = None
+        try:
+            task, runnable = self._known(assignment.task)
+            attempt = Attempt(header, assignment, task, runnable, self._reader)
+            answer = self._work(attempt)
+            result, signs = understand(answer, task)
+            packed = pack(result, "the result")
+            ref = self._kept(attempt, result, packed, signs)
+        except BaseException as error:
+            interruption.close()
+            if self._interactive and isinstance(error, KeyboardInterrupt):
+                raise
+            return self._ended_badly(error, assignment, attempt, started, clock)
+        finally:
+            interruption.end()
+        return Outcome(
+            assignment.lease,
+            "success",
+            packed if ref is None else b"",
+            started,
+            time.perf_counter() - clock,
+            len(packed),
+            ref,
+            signs,
+            None,
+            True,
+            None if self._capture is None else self._capture.attempt_ended(),
+        )
+
+    def close(self) -> None:
+        """Free what attempts have left: the event loop and the store."""
+        if self._loop is not None:
+            self._loop.close()
+            self._loop = None
+        self._keeper.close()
+
+    # The way of a good attempt --------------------------------------------------------------------------------------
+
+    def _known(self, packed: bytes) -> tuple[Task, Runnable]:
+        known = self._tasks.get(packed)
+        if known is None:
+            task = unpack_task(packed)
+            if task.command is None:
+                found = self._catalog[task.worker]
+            else:
+                found = CommandRunnable(task.worker, task.command, self._interruption)
+            if len(self._tasks) >= KEPT_TASKS:
+                self._tasks.clear()
+            known = self._tasks[packed] = task, found
+        return known
+
+    def _work(self, attempt: Attempt) -> Any:
+        interruption = self._interruption
+        bind = attempt.task.bind
+        token = running.set(CurrentJob(attempt.assignment, attempt, interruption, self._report))
+        try:
+            interruption.open()
+            value = self._retrieved(attempt) if bind == "store" else attempt.value()
+            answer = attempt.runnable.invoke(bind, value, attempt)
+            if type(answer) is CoroutineType:
+                answer = self._awaited(answer)
+            return answer
+        finally:
+            interruption.close()
+            running.reset(token)
+
+    def _retrieved(self, attempt: Attempt) -> Any:
+        self._in_store = True
+        value = self._keeper.retrieve(attempt.info())
+        self._in_store = False
+        return value
+
+    def _awaited(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            if self._loop is None:
+                self._loop = asyncio.Runner()
+            return self._loop.run(coroutine, context=contextvars.copy_context())
+        return _in_thread(coroutine)  # a notebook: this thread has a loop that runs already
+
+    def _kept(self, attempt: Attempt, result: Any, packed: bytes, signs: Signs | None) -> str | None:
+        """Save the result; the reference of a value that is too large to travel."""
+        large = self._inline_limit is not None and len(packed) > self._inline_limit
+        if large and self._values is None:
+            text = f"the result has {len(packed)} bytes; {self._inline_limit} travel without a values folder"
+            raise JobError(f"{text}, and this worker process has none")
+        if not large and not self._keeper.saves:
+            return None
+        try:
+            self._interruption.open()
+            if signs is None or signs.skip is None:
+                self._save(attempt, result)
+            return self._written(attempt, packed) if large else None
+        finally:
+            self._interruption.close()
+
+    def _save(self, attempt: Attempt, result: Any) -> None:
+        if self._keeper.saves:
+            self._in_store = True
+            self._keeper.save(attempt.info(), result)
+            self._in_store = False
+
+    def _written(self, attempt: Attempt, packed: bytes) -> str:
+        values, assignment = self._values, attempt.assignment
+        assert values is not None
+
+        def write() -> str:
+            return values.write(assignment.run, assignment.job, assignment.path, assignment.lease, packed)
+
+        ref = self._keeper.patiently("write", write, repr(assignment.attempt_key), name="the values folder")
+        self._reader.keep(ref, packed)
+        return ref
+
+    # The way of a bad one -------------------------------------------------------------------------------------------
+
+    def _ended_badly(
+        self, error: BaseException, assignment: Assignment, attempt: Attempt | None, started: float, clock: float
+    ) -> Outcome:
+        self._tidy()
+        region = None if self._capture is None else self._capture.attempt_ended()
+        log_tail = tail(region) or getattr(error, "tail", "")
+        kind, failure, signs = self._judged(error, assignment, log_tail)
+        record = b""
+        if kind == "failed" and attempt is not None and attempt.task.on_error == "continue":
+            try:
+                record = self._as_data(attempt, failure)
+            except Exception as later:  # noqa: BLE001  the store has failed now
+                error = later
+                kind, failure, signs = self._judged(error, assignment, log_tail)
+        return Outcome(
+            assignment.lease,
+            kind,
+            record,
+            started,
+            time.perf_counter() - clock,
+            len(record),
+            None,
+            signs,
+            failure,
+            not isinstance(error, Superseded),
+            region,
+        )
+
+    def _judged(
+        self, error: BaseException, assignment: Assignment, log_tail: str
+    ) -> tuple[Ended, Failure, Signs | None]:
+        failure = failure_of(error, log_tail)
+        stopped = self._interruption.raised
+        if stopped is not None:
+            return _stopped(stopped, assignment, failure)
+        if isinstance(error, StoreError):
+            return "store", failure, None
+        if isinstance(error, RetryAfter):
+            return "failed", failure, Signs(retry_after=error.seconds)
+        if isinstance(error, InvalidAnswer):
+            return "failed", failure, Signs(invalid=failure.message)
+        return "failed", failure, None
+
+    def _as_data(self, attempt: Attempt, failure: Failure) -> bytes:
+        """The failure is data for what follows: it is saved, and handed over like a result."""
+        record = {"_traceback": failure.traceback}
+        self._save(attempt, dict(record))
+        return pack({**record, "type": failure.type, "message": failure.message})
+
+    def _tidy(self) -> None:
+        """An interruption may have come at any point of the store, or of the event loop."""
+        in_store, self._in_store = self._in_store, False
+        if self._interruption.raised is None:
+            return
+        if in_store:
+            self._keeper.discard()
+        if self._loop is not None:
+            self._loop.close()
+            self._loop = None
+
+
+def _stopped(why: str, assignment: Assignment, failure: Failure) -> tuple[Ended, Failure, Signs | None]:
+    kind: Ended = "timeout" if why == "timeout" else "cancelled"
+    if kind == "cancelled":
+        told: Exception = JobCancelled("the job was stopped on request")
+    else:
+        limit = assignment.needs.timeout if assignment.needs else None
+        told = JobTimeout("the job ran longer than its timeout" + (f" of {limit:g} s" if limit else ""))
+    failure = Failure(
+        type=type(told).__name__, message=str(told), traceback=failure.traceback, log_tail=failure.log_tail
+    )
+    return kind, failure, None
+
+
+def _in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end on a loop in another thread."""
+    ended: list[tuple[Any, BaseException | None]] = []
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            with asyncio.Runner() as runner:
+                ended.append((runner.run(coroutine, context=context), None))
+        except BaseException as error:  # noqa: BLE001  raised again in the caller
+            ended.append((None, error))
+
+    thread = threading.Thread(target=run, name="headrace-coroutine")
+    thread.start()
+    thread.join()
+    value, error = ended[0]
+    if error is not None:
+        raise error
+    return value
+
+
+def _no_report(lease: int, done: float, total: float | None, message: str) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,150 @@
+"""Inputs: what a worker is called with, made as the job's `bind` says.
+
+store     what the store retrieves
+args      the list of upstream results, in the order of the edges
+named     the data as a dict, with the upstream results under their jobs' names over it
+item      the one upstream result
+gather    the list of upstream results: of all branches when one upstream job has branches, else one per edge
+literal   the job's own data
+
+A job that was skipped has no result: it is left out of a `gather`, absent from `named`, and None in `args` and `item`,
+where places matter. A failed job whose failure is data hands over `{"_traceback": text, ...}`. A hook's upstream is the
+whole run: `{job name: result}`, called `result` under `named`. Under `named` data that is no dict stands under `data`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..pipeline.errors import JobError
+from ..pipeline.payload import unpack
+from ..pipeline.task import Assignment, RunHeader, Supplied, Task
+from .reading import NOTHING, Reader, unpacked
+from .runnable import Runnable
+from .upstream import Upstream
+
+RUN = "result"
+"""The name that a hook sees the results of its run under."""
+_UNREAD = object()
+
+
+class Attempt:
+    """One attempt with everything that is known of it; what costs something is made when it is asked for."""
+
+    __slots__ = ("_data", "_reader", "assignment", "header", "runnable", "task", "upstream")
+
+    def __init__(
+        self, header: RunHeader, assignment: Assignment, task: Task, runnable: Runnable, reader: Reader
+    ) -> None:
+        self.header = header
+        self.assignment = assignment
+        self.task = task
+        self.runnable = runnable
+        self.upstream = Upstream(reader, assignment)
+        self._reader = reader
+        self._data: Any = _UNREAD
+
+    @property
+    def data(self) -> Any:
+        """The pipeline's data with the job's data over it."""
+        if self._data is _UNREAD:
+            self._data = self._laid_over()
+        return self._data
+
+    @property
+    def own_data(self) -> Any:
+        packed = self.task.data
+        return None if packed is None else unpacked(packed, "the data of the job")
+
+    def info(self) -> dict[str, Any]:
+        """What a store is told."""
+        assignment = self.assignment
+        runnable = self.runnable
+        return {
+            "worker": self.task.worker,
+            "worker_requires": list(runnable.requires),
+            "worker_optional": list(runnable.optional),
+            "data": self.data,
+            "pipeline": assignment.run,
+            "job": assignment.job,
+            "path": assignment.path,
+            "attempt": assignment.attempt,
+            "attempt_key": assignment.attempt_key,
+            "fence": assignment.fence,
+            "upstream": self.upstream,
+        }
+
+    def value(self) -> Any:
+        """The input of every bind but `store`."""
+        return _MAKERS[self.task.bind](self)
+
+    def upstream_values(self) -> list[Any]:
+        """One value per edge; `NOTHING` for a skipped job."""
+        return [self._read(entry) for entry in self.assignment.inputs]
+
+    def _read(self, entry: Supplied) -> Any:
+        assignment = self.assignment
+        if entry.input.kind == "run":
+            return self._reader.results(assignment.run)
+        return self._reader.supplied(assignment.run, assignment.round, entry)
+
+    def _laid_over(self) -> Any:
+        header, packed = self.header, self.task.data
+        if header.ref is not None and header.data is None:
+            below: Any = unpacked(self._reader.packed(header.run, header.ref), "the data of the run")
+        else:
+            below = None if header.data is None else unpack(header.data)
+        if packed is None:
+            return below
+        own = unpack(packed)
+        if isinstance(below, dict) and isinstance(own, dict):
+            below.update(own)
+            return below
+        return below if own is None else own
+
+
+def _args(attempt: Attempt) -> list[Any]:
+    return [None if value is NOTHING else value for value in attempt.upstream_values()]
+
+
+def _named(attempt: Attempt) -> dict[str, Any]:
+    data = attempt.data
+    given = dict(data) if isinstance(data, dict) else {} if data is None else {"data": data}
+    for entry, value in zip(attempt.assignment.inputs, attempt.upstream_values(), strict=True):
+        if value is not NOTHING:
+            given[RUN if entry.input.kind == "run" else entry.input.job] = value
+    return given
+
+
+def _item(attempt: Attempt) -> Any:
+    inputs = attempt.assignment.inputs
+    if len(inputs) > 1:
+        jobs = ", ".join(entry.input.job for entry in inputs)
+        raise JobError(f"bind 'item' takes one upstream result, and here are {len(inputs)}: {jobs}")
+    if not inputs:
+        return NOTHING
+    (value,) = attempt.upstream_values()
+    return None if value is NOTHING else value
+
+
+def _gather(attempt: Attempt) -> list[Any]:
+    inputs = attempt.assignment.inputs
+    values = attempt.upstream_values()
+    if len(inputs) == 1 and inputs[0].input.many:
+        gathered: list[Any] = values[0]
+        return gathered
+    return [value for value in values if value is not NOTHING]
+
+
+def _literal(attempt: Attempt) -> Any:
+    return attempt.own_data
+
+
+_MAKERS: dict[str, Callable[[Attempt], Any]] = {
+    "args": _args,
+    "named": _named,
+    "item": _item,
+    "gather": _gather,
+    "literal": _literal,
+}

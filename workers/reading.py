@@ -1,0 +1,274 @@
+"""Reading: results and data that an attempt needs, from wherever they are.
+
+A value comes with the attempt as bytes, or lies in the values folder under a reference, or has to be asked for. Bytes
+are kept for a while, as many as `KEEP`; a value is unpacked anew for every attempt, so that branches never share what
+one of them may change. Of a long list that was spread a branch unpacks its own element only.
+
+Results are kept under the round of the reader: within a round an ended instance has one result and no other.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import msgpack  # type: ignore[import-untyped]  # it ships no types
+
+from ..pipeline.errors import JobError, NotFound, StoreError
+from ..pipeline.facts import Path
+from ..pipeline.payload import unpack
+from ..pipeline.task import Given, Input, Supplied, Want
+from .ancestry import Ancestry
+from .runnable import NOTHING, Nothing
+
+KEEP = 32 * 1024 * 1024
+LISTS = 4
+RUNS = 32
+AT_ONCE = 64
+"""How many values are asked for before the first answer is awaited."""
+
+Fetch = Callable[[Sequence[Want]], list[Given]]
+Found = tuple[str, bytes | None, str | None]
+"""(kind of end, packed value, reference)."""
+
+
+class Values(Protocol):
+    """The values folder, as far as a worker process needs it."""
+
+    def read(self, ref: str) -> bytes: ...
+
+    def write(self, run: str, job: str, path: Path, lease: int, data: bytes) -> str: ...
+
+
+class Reader:
+    """Everything that one process reads."""
+
+    def __init__(self, fetch: Fetch, values: Values | None = None, keep: int = KEEP) -> None:
+        self._fetch = fetch
+        self._values = values
+        self._kept = Kept(keep)
+        self._lists: OrderedDict[object, Elements] = OrderedDict()
+        self._runs: OrderedDict[str, Ancestry] = OrderedDict()
+
+    # Values --------------------------------------------------------------------------------------------------------
+
+    def supplied(self, run: str, turn: int, supplied: Supplied) -> Any:
+        """The value of an input in round `turn`; `NOTHING` when its job was skipped."""
+        wanted = supplied.input
+        if wanted.many:
+            return self._supplied_many(run, supplied)
+        found: Found | None = (wanted.kind, supplied.value, supplied.ref)
+        if wanted.kind == "skipped":
+            return NOTHING
+        if supplied.value is None and supplied.ref is None:
+            found = self._single(run, turn, wanted.job, wanted.path)
+        if found is None:
+            raise _gone(wanted.job, wanted.path)
+        return self._part(run, turn, wanted, found)
+
+    def result(self, run: str, turn: int, wanted: Input) -> Any:
+        """The result of any ancestor; `NOTHING` when it has none."""
+        if wanted.many:
+            return self._many(run, wanted.job, wanted.path) or NOTHING
+        found = self._single(run, turn, wanted.job, wanted.path)
+        return NOTHING if found is None else self._part(run, turn, wanted, found)
+
+    def results(self, run: str) -> dict[str, Any]:
+        """The results of a whole run by name, for its hooks; below a spread the list in index order."""
+        ancestry = self.ancestry(run)
+        names = list(ancestry.everything())[::-1]
+        single = [name for name in names if not ancestry.branches(name)]
+        answers = dict(zip(single, self._ask([Want(run, job=name) for name in single]), strict=True))
+        collected: dict[str, Any] = {}
+        for name in names:
+            if name in answers:
+                found = _first(answers[name])
+                value = NOTHING if found is None else self._value(run, name, found)
+            else:
+                value = self._many(run, name, ()) or NOTHING
+            if value is not NOTHING:
+                collected[name] = value
+        return collected
+
+    def packed(self, run: str, ref: str) -> bytes:
+        """The bytes behind a reference."""
+        data = self._kept.get(ref)
+        if data is None:
+            data = self._from_folder(ref)
+            if data is None:
+                data = self._in_chunks(run, ref)
+            self._kept.put(ref, data)
+        return data
+
+    def keep(self, ref: str, data: bytes) -> None:
+        """What was just written here will probably be read here."""
+        self._kept.put(ref, data)
+
+    def ancestry(self, run: str, job: str | None = None) -> Ancestry:
+        """The graph of a run; read again when it does not know `job`, which may have been grafted."""
+        known = self._runs.get(run)
+        if known is None or (job is not None and job not in known):
+            (given,) = self._fetch([Want(run, "definition")])
+            packed = given.values[0][2] if given.values else None
+            if packed is None:
+                raise JobError(f"the definition of run {run} cannot be read: {given.missing or 'there is none'}")
+            known = self._runs[run] = Ancestry(packed)
+            if len(self._runs) > RUNS:
+                self._runs.popitem(last=False)
+        return known
+
+    # How ------------------------------------------------------------------------------------------------------------
+
+    def _value(self, run: str, job: str, found: Found) -> Any:
+        kind, data, ref = found
+        if kind == "skipped":
+            return NOTHING
+        if ref is not None and data is None:
+            data = self.packed(run, ref)
+        if data is None:
+            return {"_traceback": ""} if kind != "success" else None
+        return unpacked(data, f"the result of job {job!r}")
+
+    def _single(self, run: str, turn: int, job: str, path: Path) -> Found | None:
+        key = (run, turn, job, path)
+        data = self._kept.get(key)
+        if data is not None:
+            return "success", data, None
+        (given,) = self._fetch([Want(run, job=job, path=path)])
+        found = _first(given)
+        if found and found[0] == "success" and found[1] is not None:
+            self._kept.put(key, found[1])
+        return found
+
+    def _many(self, run: str, job: str, path: Path) -> list[Any]:
+        values: list[Any] = []
+        offset: int | None = 0
+        while offset is not None:
+            (given,) = self._fetch([Want(run, job=job, path=path, many=True, offset=offset)])
+            values += [self._value(run, job, entry[1:]) for entry in given.values]
+            offset = given.next
+        return [value for value in values if value is not NOTHING]
+
+    def _supplied_many(self, run: str, supplied: Supplied) -> Any:
+        wanted = supplied.input
+        if supplied.value is not None or supplied.ref is not None:
+            return self._value(run, wanted.job, ("success", supplied.value, supplied.ref))
+        if wanted.keyed is None:
+            return self._many(run, wanted.job, wanted.path)
+        values: list[Any] = []
+        answers = self._ask([Want(run, job=wanted.job, path=path) for path in wanted.keyed])
+        for path, given in zip(wanted.keyed, answers, strict=True):
+            found = _first(given)
+            if found is None:
+                raise _gone(wanted.job, path, given.missing)
+            values.append(self._value(run, wanted.job, found))
+        return [value for value in values if value is not NOTHING]
+
+    def _ask(self, wants: Sequence[Want]) -> Iterator[Given]:
+        for start in range(0, len(wants), AT_ONCE):
+            yield from self._fetch(wants[start : start + AT_ONCE])
+
+    def _part(self, run: str, turn: int, wanted: Input, found: Found) -> Any:
+        """The result, or of a list that was spread the element that is wanted."""
+        kind, data, ref = found
+        if wanted.element is None or kind != "success":
+            return self._value(run, wanted.job, found)
+        key: object = ref if data is None else (run, turn, wanted.job, wanted.path)
+        where = f"the result of job {wanted.job!r}"
+        elements = self._lists.get(key)
+        if elements is None:
+            data = self.packed(run, ref or "") if data is None else data
+            elements = self._lists[key] = _elements(data, where)
+            if len(self._lists) > LISTS:
+                self._lists.popitem(last=False)
+        return elements.get(wanted.element, where)
+
+    def _from_folder(self, ref: str) -> bytes | None:
+        if self._values is None:
+            return None
+        try:
+            return self._values.read(ref)
+        except NotFound:
+            return None
+        except OSError as error:
+            raise StoreError("the values folder", "read", str(error)) from error
+
+    def _in_chunks(self, run: str, ref: str) -> bytes:
+        data = bytearray()
+        offset: int | None = 0
+        while offset is not None:
+            (given,) = self._fetch([Want(run, "value", offset=offset, ref=ref)])
+            if not given.values or given.values[0][2] is None:
+                raise JobError(f"the value {ref} cannot be read: {given.missing or 'it is not there'}")
+            data += given.values[0][2]
+            offset = given.next
+        return bytes(data)
+
+
+class Kept:
+    """Bytes by key, the least recently used ones forgotten first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._entries: OrderedDict[object, bytes] = OrderedDict()
+
+    def get(self, key: object) -> bytes | None:
+        data = self._entries.get(key)
+        if data is not None:
+            self._entries.move_to_end(key)
+        return data
+
+    def put(self, key: object, data: bytes) -> None:
+        if len(data) > self._limit // 2 or key in self._entries:
+            return
+        self._entries[key] = data
+        self._size += len(data)
+        while self._size > self._limit:
+            self._size -= len(self._entries.popitem(last=False)[1])
+
+
+class Elements:
+    """A packed list, element by element, without unpacking the others."""
+
+    def __init__(self, data: bytes) -> None:
+        unpacker = msgpack.Unpacker(max_buffer_size=len(data) or 1, strict_map_key=False)
+        unpacker.feed(data)
+        self._data = data
+        self._ends = [0] * (unpacker.read_array_header() + 1)
+        self._ends[0] = unpacker.tell()
+        for number in range(1, len(self._ends)):
+            unpacker.skip()
+            self._ends[number] = unpacker.tell()
+
+    def get(self, index: int, where: str) -> Any:
+        if index + 1 >= len(self._ends):
+            raise JobError(f"{where} has {len(self._ends) - 1} elements, and none with index {index}")
+        return unpacked(memoryview(self._data)[self._ends[index] : self._ends[index + 1]], f"{where}[{index}]")
+
+
+def _elements(data: bytes, where: str) -> Elements:
+    try:
+        return Elements(data)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise JobError(f"{where} is no list that could be spread: {error}") from None
+
+
+def unpacked(data: bytes | memoryview, where: str) -> Any:
+    try:
+        return unpack(data)
+    except ValueError as error:
+        raise JobError(f"{where} cannot be read: {error}") from None
+
+
+def _first(given: Given) -> Found | None:
+    return given.values[0][1:] if given.values else None
+
+
+def _gone(job: str, path: Path, why: str | None = None) -> JobError:
+    where = f"{job!r} {list(path)}" if path else repr(job)
+    return JobError(f"the result of job {where} is not there any more" + (f": {why}" if why else ""))
+
+
+__all__ = ["NOTHING", "Elements", "Fetch", "Kept", "Nothing", "Reader", "Values", "unpacked"]
