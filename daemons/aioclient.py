@@ -10,8 +10,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-import zmq
-
 from .addresses import Address
 from .client import converse
 from .conversation import Flow, T, Wait
@@ -80,8 +78,7 @@ class AsyncClient:
         """The socket tells of a change only once: exchange until there is nothing left to read or to send."""
         while not self._closed:
             self._wake(self._wire.exchange())
-            events = self._wire.socket.getsockopt(zmq.EVENTS)
-            if not (events & zmq.POLLIN or (events & zmq.POLLOUT and self._wire.is_blocked)):
+            if not self._wire.is_ready:
                 break
         self._set_timer()
 

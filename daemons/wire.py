@@ -45,6 +45,15 @@ class Wire:
         """Something waits to be sent."""
         return self._unsent is not None or self.requests.has_frame
 
+    @property
+    def is_ready(self) -> bool:
+        """Another exchange would read or send something at once."""
+        events = self._events()
+        return bool(events & zmq.POLLIN or (events & zmq.POLLOUT and self.is_blocked))
+
+    def _events(self) -> int:
+        return int(self.socket.getsockopt(zmq.EVENTS))
+
     def _read(self) -> list[str]:
         touched: list[str] = []
         while True:
@@ -68,7 +77,7 @@ class Wire:
 
     def _next_frame(self) -> bytes | None:
         """Without a connection nothing leaves the core: an old frame would arrive late, beside its own repeats."""
-        if not self.requests.has_frame or not self.socket.getsockopt(zmq.EVENTS) & zmq.POLLOUT:
+        if not self.requests.has_frame or not self._events() & zmq.POLLOUT:
             return None
         return self.requests.frame(self._clock())
 
