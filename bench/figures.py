@@ -7,6 +7,7 @@ are noisy: compare ratios within one run, and take the median of several (`--rep
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -32,7 +33,7 @@ def fan_out(manager: PipelineManager, jobs: int = 10_000) -> float:
 
 def _chain(length: int) -> Pipeline:
     jobs = [Job("nothing", name=f"n{index}") for index in range(length)]
-    return Pipeline({one: other for one, other in zip(jobs, jobs[1:], strict=False)} or {jobs[0]: None})
+    return Pipeline(dict(itertools.pairwise(jobs)) or {jobs[0]: None})
 
 
 def many_chains(manager: PipelineManager, chains: int = 3000) -> float:
@@ -145,7 +146,7 @@ WANTED = {
 
 def measure_once(running: Cluster) -> Figures:
     with PipelineManager(api=running.api, broadcast=running.broadcast, timeout=60) as manager:
-        figures = {
+        return {
             "fan-out of 10,000 (jobs/s)": fan_out(manager),
             "3,000 chains of three (jobs/s)": many_chains(manager),
             "blocking starts (1/s)": starts(manager),
@@ -153,7 +154,6 @@ def measure_once(running: Cluster) -> Figures:
             "chain of three, idle, p50 (ms)": latency(manager),
             "500 jobs handing on 1 MB (MB/s)": megabytes(manager),
         }
-    return figures
 
 
 def main() -> None:
@@ -173,7 +173,7 @@ def main() -> None:
         return
     print(f"{'':36} {'median':>10} {'wanted':>10}")
     for name, value in figures.items():
-        print(f"{name:36} {value:10,.1f} {WANTED[name] if name in WANTED else '':>10}")
+        print(f"{name:36} {value:10,.1f} {WANTED.get(name, ''):>10}")
 
 
 if __name__ == "__main__":
