@@ -29,6 +29,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     report: tuple[str, ...] = ()
     """Say the canonical text of these keys of the result: a gather groups by them."""
     on_error: str | None = None
+    complete: bool = False
+    """The inputs hold every result above the job: there is nothing to climb for."""
 
 
 class Needs(msgspec.Struct, frozen=True, array_like=True):

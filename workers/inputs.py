@@ -41,7 +41,7 @@ class Attempt:
         self.assignment = assignment
         self.task = task
         self.runnable = runnable
-        self.upstream = Upstream(reader, assignment)
+        self.upstream = Upstream(reader, assignment, task.complete)
         self._reader = reader
         self._data: Any = _UNREAD
 

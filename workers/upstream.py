@@ -7,7 +7,7 @@ leaves out what has no result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..pipeline.task import Assignment, Supplied
@@ -18,11 +18,12 @@ from .reading import NOTHING, Reader
 class Upstream(Mapping[str, Any]):
     """One attempt's view of the results above it. Values are this attempt's own: it may change them."""
 
-    __slots__ = ("_assignment", "_direct", "_reader", "_values")
+    __slots__ = ("_assignment", "_complete", "_direct", "_reader", "_values")
 
-    def __init__(self, reader: Reader, assignment: Assignment) -> None:
+    def __init__(self, reader: Reader, assignment: Assignment, complete: bool = False) -> None:
         self._reader = reader
         self._assignment = assignment
+        self._complete = complete
         self._direct: dict[str, Supplied] | None = None
         self._values: dict[str, Any] = {}
 
@@ -59,7 +60,9 @@ class Upstream(Mapping[str, Any]):
             self._direct = {entry.input.job: entry for entry in inputs if entry.input.kind != "run"}
         return self._direct
 
-    def _above(self) -> Iterator[str]:
+    def _above(self) -> Iterable[str]:
+        if self._complete:
+            return ()
         graph = self._ancestry()
         return graph.everything() if self._assignment.hook else graph.above(self._assignment.job)
 
