@@ -115,11 +115,13 @@ def node_of(job: Job) -> Node:
     name, worker, own = job.name, job.worker_name, job.own_data
     if job.kind == "pipeline":
         return _sub_run(job)
+    if job.kind == "gate":
+        return Node(name=name, kind="gate")
     data = None if own is None else pack(own, f"data of job {name!r}")
     worker = "" if worker == name else worker
     if not job.options:
-        return Node(name=name, worker=worker, kind=job.kind, data=data)
-    return Node(name=name, worker=worker, kind=job.kind, data=data, **_node_options(job))
+        return Node(name=name, worker=worker, data=data)
+    return Node(name=name, worker=worker, data=data, **_node_options(job))
 
 
 def _sub_run(job: Job) -> Node:

@@ -32,6 +32,10 @@ class SubPipeline(Protocol):
     def to_dict(self) -> dict[str, Any]: ...
 
 
+class _SAME:
+    """Stands for: a job's own data is its data, for no pipeline has laid any under it. (A class survives copying.)"""
+
+
 class Job:
     """A job for the worker of that name; a function or a worker class names itself, a pipeline is run as a sub-run.
 
@@ -258,13 +262,13 @@ class Job:
             self.kind = "pipeline"
             own_name = name or worker.title
         elif callable(worker):
-            own_name = name_of(worker) or name
+            own_name = name_of(worker)
         else:
             own_name = None
         if not own_name:
             raise DefinitionError(
-                f"a job needs a worker: its name, a function, a class or a pipeline, not {show(worker)}; "
-                "what has no name of its own needs name='...'"
+                "a job needs a worker: its name, a function with a name, a class, or a pipeline with a title or name=, "
+                f"not {show(worker)}"
             )
         self.worker_name = own_name
         self.name = own_name if name is None else name
@@ -298,6 +302,4 @@ def _present(parts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: part for name, part in parts.items() if part is not None}
 
 
-_SAME: Any = object()
-"""A job's own data is its data: it belongs to no pipeline that has data."""
 _UNSET: dict[str, Any] = {**dict.fromkeys(JOB_OPTIONS), "spread": False, "when": "success", "limits": (), "priority": 0}

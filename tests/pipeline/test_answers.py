@@ -19,6 +19,12 @@ def test_choose_names_children_and_may_carry_a_result():
     assert Choose(["A"], {"x": 1}).result == {"x": 1}
 
 
+def test_answers_show_what_they_say():
+    assert repr(Choose(["A"])) == "Choose(['A'])"
+    assert repr(Skip("why")) == "Skip('why')"
+    assert repr(Graft(1, [Job("A")], [("A", "B")])) == "Graft(jobs=['A'], edges=[('A', 'B')])"
+
+
 @pytest.mark.parametrize("children", [[1], [""], None, [None]])
 def test_choose_refuses_what_names_nothing(children):
     with pytest.raises(DefinitionError, match="Choose: a job must be given by its name"):

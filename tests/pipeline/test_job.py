@@ -1,11 +1,14 @@
 """A job: what it is called, what it equals, what it refuses."""
 
+from functools import partial
+
 import pytest
 from headrace.pipeline.definition import CommandLine
 from headrace.pipeline.errors import DefinitionError
 from headrace.pipeline.job import Job, merged
 from headrace.pipeline.options import Gather, Retry
 from headrace.pipeline.pipeline import Pipeline
+from headrace.workers.functions import worker
 
 
 def test_a_job_knows_its_worker_and_its_data():
@@ -47,10 +50,18 @@ def test_a_function_and_a_class_name_themselves():
     assert (Job(Downloader).name, Job(Downloader, name="second").worker_name) == ("Downloader", "Downloader")
 
 
-def test_what_has_no_name_of_its_own_needs_one():
-    with pytest.raises(DefinitionError, match="needs name="):
-        Job(lambda data: data)
-    assert Job(lambda data: data, name="same").worker_name == "same"
+def test_a_decorated_function_goes_by_the_name_it_was_given():
+    @worker(name="resize")
+    def make_smaller(image):
+        return image
+
+    assert Job(make_smaller) == Job("resize")
+
+
+def test_what_no_broker_could_find_by_name_is_no_worker():
+    for nameless in (lambda data: data, partial(print, 1)):
+        with pytest.raises(DefinitionError, match="a function with a name"):
+            Job(nameless, name="same")
 
 
 @pytest.mark.parametrize("worker", [None, 7, [], b"A", object()])
@@ -209,7 +220,7 @@ def test_a_command_given_as_text_says_how_to_write_it():
 def test_a_pipeline_can_stand_in_the_place_of_a_worker():
     inner = Pipeline({Job("A"): Job("B")}, title="inner")
     assert (Job(inner).name, Job(inner).kind, Job(inner, name="x").name) == ("inner", "pipeline", "x")
-    with pytest.raises(DefinitionError, match="needs name="):
+    with pytest.raises(DefinitionError, match="a pipeline with a title or name="):
         Job(Pipeline({Job("A"): None}))
 
 

@@ -138,6 +138,14 @@ def test_a_file_that_breaks_says_where(folder, text, says):
         load("broken.py")
 
 
+@pytest.mark.parametrize("target", ["wrong_of_mine:pipeline", "wrong_of_mine.py:make"])
+def test_a_pipeline_that_cannot_be_is_told_as_it_is_wherever_it_is_made(folder, target):
+    made = "def make():\n    from headrace import Job, Pipeline\n    return Pipeline({'A': None})\n"
+    write(folder / "wrong_of_mine.py", made if target.endswith("make") else ONE.replace("Job('B')", "'B'"))
+    with pytest.raises(DefinitionError, match="Only `Job` objects"):
+        load(target)
+
+
 def test_a_wrong_pipeline_in_a_file_is_told_as_it_is(folder):
     write(folder / "wrong.py", ONE.replace("Job('B')", "'B'"))
     with pytest.raises(DefinitionError, match="Only `Job` objects"):

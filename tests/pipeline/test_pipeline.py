@@ -1,7 +1,9 @@
 """A pipeline: jobs, data, equality, its forms, and the one that counts its own progress."""
 
+import copy
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -105,6 +107,19 @@ def test_functions_and_classes_given_as_workers_are_known():
     assert pipeline.workers == (double, len, Notify)
 
 
+def test_a_pipeline_can_be_copied_and_pickled():
+    for back in (copy.deepcopy(rich()), pickle.loads(pickle.dumps(rich()))):
+        assert back == rich()
+        assert back.definition() == rich().definition()
+        assert [job.own_data for job in back.jobs] == [job.own_data for job in rich().jobs]
+
+
+def test_the_graph_can_be_read_as_pairs_of_jobs():
+    pipeline = Pipeline({(Job("A"), Job("B")): Job("C"), Job("C"): None})
+    assert pipeline._graph == [(Job("A"), Job("C")), (Job("B"), Job("C")), (Job("C"), None)]
+    assert Pipeline(pipeline._graph) == pipeline
+
+
 # Equality -----------------------------------------------------------------------------------------------------------
 
 
@@ -201,6 +216,10 @@ def test_a_group_names_jobs_of_its_pipeline():
 def test_a_group_that_cannot_be_is_refused(arguments, says):
     with pytest.raises(DefinitionError, match=says):
         Group(**arguments)
+
+
+def test_a_group_shows_its_title_and_jobs():
+    assert repr(Group("g", ["A", Job("B")])) == "<Group: 'g', A, B>"
 
 
 def test_options_are_fixed():
@@ -341,6 +360,22 @@ def test_data_that_is_nested_deep_comes_back_too():
     for _ in range(300):
         deep = [deep]
     assert Pipeline.from_dict(json.loads(json.dumps(chain({"d": deep}).to_dict()))).data == {"d": deep}
+
+
+def test_texts_that_are_no_unicode_are_kept_or_refused_but_never_break_the_file():
+    document = chain({"x": "\udc80", "\udc80": 1}).to_dict()
+    assert (
+        Pipeline.from_dict(json.loads(json.dumps(document, ensure_ascii=False).encode())).data
+        == chain({"x": "\udc80", "\udc80": 1}).data
+    )
+
+
+def test_a_document_nested_deeper_than_any_is_written_is_refused():
+    deep = []
+    for _ in range(100):
+        deep = [deep]
+    with pytest.raises(DefinitionError, match="nested too deep"):
+        Pipeline.from_dict({"version": 1, "jobs": ["A"], "data": deep})
 
 
 def test_data_that_cannot_travel_is_refused_naming_its_place():
