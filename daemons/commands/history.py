@@ -40,41 +40,29 @@ class JobHistory:
     """What is known of one job, over all its branches."""
 
     name: str
-    worker: str
+    worker: str = ""
     state: str = "waiting"
+    hook: bool = False
+    instances: dict[str, int] = field(default_factory=dict)
     attempts: int = 0
     started: float | None = None
     duration: float = 0.0
     place: str = ""
     reason: str = ""
-    kinds: Counter[str] = field(default_factory=Counter)
     tries: list[Attempt] = field(default_factory=list)
 
     def add(self, fact: Returned) -> None:
         self.attempts += 1
-        self.kinds[fact.kind] += 1
         if fact.started:
             self.started = min(self.started or fact.started, fact.started)
         self.duration += fact.duration
         self.place = fact.place or self.place
-        self.reason = reason(fact) or self.reason
         if len(self.tries) < MAX_BRANCHES:
-            self.tries.append(
-                Attempt(
-                    tuple(fact.path),
-                    fact.attempt,
-                    fact.round,
-                    fact.kind,
-                    fact.started,
-                    fact.duration,
-                    fact.place,
-                    reason(fact),
-                    fact.log,
-                )
-            )
+            self.tries.append(_attempt(fact))
 
-    def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "kinds": dict(self.kinds)}
+    @property
+    def last_reason(self) -> str:
+        return next((one.reason for one in reversed(self.tries) if one.reason), "")
 
 
 class History:
@@ -83,9 +71,7 @@ class History:
 
         self.progress = Progress(definition, run)
         self.last = 0
-        self.jobs = {
-            node.name: JobHistory(node.name, node.worker_name) for node in definition.nodes if node.kind != "gate"
-        }
+        self._jobs: dict[str, JobHistory] = {}
 
     def apply(self, facts: Iterable[tuple[int, Fact]]) -> None:
         from ...pipeline.facts import Returned
@@ -97,14 +83,18 @@ class History:
                 self._of(fact.job).add(fact)
 
     def _of(self, job: str) -> JobHistory:
-        """Jobs that are not in the definition were grafted, or are hooks."""
-        return self.jobs.setdefault(job, JobHistory(job, ""))
+        return self._jobs.setdefault(job, JobHistory(job))
 
     def judge(self, told: Mapping[str, Any]) -> list[JobHistory]:
         """The jobs with their states. `told` is what the Router said of the run, before the facts were read:
         what has ended since then, the facts know better."""
-        for name, state in self.progress.states().items():
-            self._of(name).state = state
+        jobs = []
+        for detail in self.progress.job_details():
+            one = self._of(detail.name)
+            one.worker, one.state, one.hook = detail.worker, detail.state, detail.hook
+            one.instances = detail.instances
+            one.reason = detail.reason or one.last_reason
+            jobs.append(one)
         for job, _, why in told.get("queued", ()):
             one = self._of(job)
             if one.state in OPEN:
@@ -113,7 +103,7 @@ class History:
             one = self._of(job)
             if one.state in OPEN:
                 one.state, one.place = "running", place
-        return list(self.jobs.values())
+        return jobs
 
 
 class Look:
@@ -124,12 +114,14 @@ class Look:
         self.run = run
         self.told: dict[str, Any] = cluster.ask("run", run)
         self.history = History(cluster.definition(run), run)
-        self.jobs: list[JobHistory] = []
+        self.again()
 
     def again(self) -> None:
         self.told = self.cluster.ask("run", self.run)
         self.history.apply(self.cluster.facts(self.run, self.history.last))
-        self.jobs = self.history.judge(self.told)
+
+    def jobs(self) -> list[JobHistory]:
+        return self.history.judge(self.told)
 
     @property
     def state(self) -> str:
@@ -140,23 +132,27 @@ class Look:
         return self.state in ENDED
 
     def counts(self) -> dict[str, int]:
-        """How many instances are in which state."""
+        """How many instances are in which state. The facts call queued whatever may run; the Router knows what does."""
         found = Counter(self.history.progress.counts())
-        for state in ("queued", "running"):
-            live = len(self.told.get(state, ()))
-            moved = min(live, found["waiting"])
-            found["waiting"] -= moved
-            found[state] += moved
+        running = min(len(self.told.get("running", ())), found["queued"])
+        found["queued"] -= running
+        found["running"] += running
         return {state: number for state, number in found.items() if number}
 
     def as_dict(self) -> dict[str, Any]:
-        return {**self.told, "error": error_map(self.told), "jobs": [one.as_dict() for one in self.jobs]}
+        return {**self.told, "error": error_map(self.told), "jobs": [asdict(one) for one in self.jobs()]}
 
 
 def error_map(told: Mapping[str, Any]) -> dict[str, Any] | None:
     """The first failure of a run, with names."""
     error = told.get("error")
     return dict(zip(("job", "path", "reason", "traceback", "kind"), error, strict=False)) if error else None
+
+
+def _attempt(fact: Returned) -> Attempt:
+    path = tuple(fact.path)
+    end = (fact.kind, fact.started, fact.duration, fact.place, reason(fact), fact.log)
+    return Attempt(path, fact.attempt, fact.round, *end)
 
 
 def reason(fact: Returned) -> str:

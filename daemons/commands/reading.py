@@ -56,14 +56,14 @@ def show_command(run: str, attempts: bool, as_json: bool, **given: Any) -> None:
     """Show a run and its jobs: states, attempts, times, places, reasons."""
     with connect(given) as cluster:
         look = Look(cluster, cluster.find(run))
-        look.again()
     if as_json:
         print_json("run", {"run": look.as_dict()})
         return
     print_run(look.told)
-    print_jobs(look.jobs)
+    jobs = look.jobs()
+    print_jobs(jobs)
     if attempts:
-        print_attempts(look.jobs)
+        print_attempts(jobs)
 
 
 def print_run(told: dict[str, Any]) -> None:
@@ -101,8 +101,9 @@ def _duration(one: JobHistory) -> str:
 
 
 def _reason(one: JobHistory) -> str:
-    """Of a job with branches, how its attempts ended; else why the last one ended badly."""
-    return counts(one.kinds) if any(attempt.path for attempt in one.tries) else one.reason
+    """Of a job with branches, how they are; else why it failed, was skipped or waits."""
+    branches = counts(one.instances) if sum(one.instances.values()) > 1 else ""
+    return "; ".join(text for text in (branches, one.reason) if text)
 
 
 def print_attempts(jobs: list[JobHistory]) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LIVE = 0.2
 PIPED = 1.0
+SHARE = 10
+"""Looking at a very large run takes its time: at most a tenth of it is spent on that."""
 TOP_RUNS = 10
 SHORT = 8
 """Characters of an id in a sentence that tells what to type."""
@@ -76,17 +78,19 @@ def watch_run(cluster: Cluster, run: str, as_json: bool, limit: float | None) ->
 
 
 def _follow(cluster: Cluster, run: str, view: View, until: float | None, limit: float | None) -> Look:
-    pause = LIVE if on_terminal() else PIPED
-    look = Look(cluster, run)
-    while True:
-        look.again()
+    look, cost = Look(cluster, run), 0.0
+    while not look.ended:
         view.show(look)
-        if look.ended:
-            return look
+        pause = max(LIVE if on_terminal() else PIPED, cost * SHARE)
         left = pause if until is None else min(pause, until - time.monotonic())
         if left <= 0:
             raise TimeoutError(f"run {run} has not ended within {limit:g} s; it goes on")
         cluster.ends_within(run, left)
+        began = time.monotonic()
+        look.again()
+        cost = time.monotonic() - began
+    view.show(look)
+    return look
 
 
 class Silent:

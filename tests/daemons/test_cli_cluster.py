@@ -1,0 +1,404 @@
+"""The command line with a real cluster behind it: `headrace up`, and the commands that talk to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+HEADRACE = str(Path(sys.executable).with_name("headrace"))
+WORKERS = """
+import time
+from pathlib import Path
+from headrace import worker
+
+@worker
+def Numbers():
+    print("counting")
+    return {"numbers": [1, 2, 3]}
+
+@worker
+def Sum(numbers):
+    return {"sum": sum(numbers)}
+
+@worker
+def Broken():
+    raise ValueError("on purpose")
+
+@worker
+def Wait(file):
+    while not Path(file).exists():
+        time.sleep(0.01)
+    return {"waited": True}
+"""
+FLOWS = """
+from headrace import Job, Pipeline
+
+adding = Pipeline({Job("Numbers"): Job("Sum")}, title="adding up")
+broken = Pipeline({Job("Broken"): Job("Sum")})
+nobody = Pipeline({Job("Nobody"): Job("Sum")})
+waiting = Pipeline({Job("Wait"): None}, data={"file": "let-go"})
+"""
+
+
+class Cluster:
+    """A `headrace up` in a folder of its own."""
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self.folder = folder
+        (folder / "workers.py").write_text(WORKERS)
+        (folder / "flows.py").write_text(FLOWS)
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+        self.environment["HEADRACE_API"] = f"ipc://{folder}/api"
+        self.environment["HEADRACE_BROADCAST"] = f"ipc://{folder}/events"
+        self.lines: list[str] = []
+        self.news = threading.Condition()
+        self.process = subprocess.Popen(
+            [HEADRACE, "up", "--data", "data", "--processes", "2", "--grace", "5", *flags],
+            cwd=folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self.news:
+                self.lines.append(line.rstrip("\n"))
+                self.news.notify_all()
+        with self.news:
+            self.lines.append("THE END")
+            self.news.notify_all()
+
+    def wait_for(self, text: str, times: int = 1) -> None:
+        def is_there() -> bool:
+            return self.count(text) >= times or "THE END" in self.lines
+
+        with self.news:
+            assert self.news.wait_for(is_there, 60), self.lines
+        assert self.count(text) >= times, self.lines
+
+    def count(self, text: str) -> int:
+        return sum(text in line for line in self.lines)
+
+    def pid(self, name: str) -> int:
+        """The pid of the daemon that was started last under this name."""
+        started = [line for line in self.lines if f"{name} started, pid " in line]
+        return int(started[-1].rpartition(" ")[2])
+
+    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [HEADRACE, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, (arguments, done.stdout, done.stderr, self.lines[-20:])
+        return done
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        value = json.loads(self.run(*arguments, "--json", code=code).stdout)
+        assert value["version"] == 1
+        return value
+
+    def state(self, run: str) -> str:
+        return str(self.json("show", run)["run"]["state"])
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(60)
+
+
+def started(folder: Path, *flags: str) -> Cluster:
+    cluster = Cluster(folder, *flags)
+    try:
+        cluster.wait_for("ready: ")
+    except BaseException:
+        cluster.process.kill()
+        raise
+    return cluster
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A path that is short enough for a socket in it."""
+    folder = Path(tempfile.mkdtemp(prefix="hr-")).resolve()
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="hr-")).resolve()
+    running = started(folder)
+    yield running
+    assert running.stop() == 0, running.lines
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def added(cluster: Cluster) -> str:
+    """The id of a run that ended well."""
+    return str(cluster.json("submit", "flows.py:adding", "--wait", "--timeout", "60")["run"]["id"])
+
+
+@pytest.fixture(scope="module")
+def failed(cluster: Cluster) -> str:
+    """The id of a run that failed."""
+    return str(cluster.json("submit", "flows.py:broken", "--wait", code=1)["run"]["id"])
+
+
+def until(fact: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not fact():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# Submitting and watching --------------------------------------------------------------------------------------------
+
+
+def test_submit_prints_the_id_and_nothing_else_when_piped(cluster: Cluster) -> None:
+    run = cluster.run("submit", "flows.py:adding").stdout.strip()
+    assert len(run) == 32
+    assert f"{run}: success after" in cluster.run("watch", run[:12]).stdout
+
+
+def test_submit_and_wait_tells_the_end_by_its_exit_code(cluster: Cluster) -> None:
+    lines = cluster.run("submit", "flows.py:adding", "--wait").stdout.splitlines()
+    assert len(lines[0]) == 32
+    assert lines[-1].startswith(f"{lines[0]}: success after")
+    text = cluster.run("submit", "flows.py:broken", "--wait", code=1).stdout
+    assert "failed after" in text
+    assert "on purpose" in text
+
+
+def test_waiting_may_have_a_limit_and_the_run_goes_on(cluster: Cluster) -> None:
+    value = cluster.json("submit", "flows.py:waiting", "--wait", "--timeout", "200ms", code=124)
+    assert value["error"]["code"] == "timed-out"
+    run = next(one["id"] for one in cluster.json("list")["runs"] if one["id"] in value["error"]["message"])
+    assert cluster.state(run) == "running"
+    cluster.run("cancel", run)
+
+
+def test_an_interrupted_wait_leaves_the_run_going_and_says_how_to_go_on(cluster: Cluster) -> None:
+    process = subprocess.Popen(
+        [HEADRACE, "submit", "flows.py:waiting", "--wait"],
+        cwd=cluster.folder,
+        env=cluster.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    run = process.stdout.readline().strip()
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"headrace watch {run[:8]}" in told
+    assert f"headrace cancel {run[:8]}" in told
+    assert cluster.state(run) == "running"
+    cluster.run("cancel", run)
+
+
+def test_on_a_terminal_a_bar_shows_the_progress(cluster: Cluster) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [HEADRACE, "submit", "flows.py:adding", "--wait"],
+        cwd=cluster.folder,
+        env={**cluster.environment, "TERM": "xterm", "COLUMNS": "120"},
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+    except OSError:
+        pass  # the end of a terminal, on Linux
+    assert process.wait(30) == 0
+    assert b"adding up" in shown
+    assert b"2/2" in shown
+
+
+# Reading ------------------------------------------------------------------------------------------------------------
+
+
+def test_list_shows_ended_runs_with_whole_ids_and_titles(cluster: Cluster, added: str, failed: str) -> None:
+    lines = cluster.run("list").stdout.splitlines()
+    line = next(line for line in lines if line.startswith(added))
+    assert "adding up" in line
+    assert "success" in line
+    assert {one["id"] for one in cluster.json("list", "--state", "failed")["runs"]} >= {failed}
+    assert len(cluster.json("list", "--limit", "1")["runs"]) == 1
+
+
+def test_show_tells_states_attempts_and_places_of_the_jobs(cluster: Cluster, added: str) -> None:
+    run = cluster.json("show", added[:10])["run"]
+    assert (run["id"], run["state"], run["title"], run["error"]) == (added, "success", "adding up", None)
+    jobs = {job["name"]: job for job in run["jobs"]}
+    assert {name: (job["state"], job["attempts"]) for name, job in jobs.items()} == {
+        "Numbers": ("success", 1),
+        "Sum": ("success", 1),
+    }
+    assert jobs["Sum"]["place"]
+    text = cluster.run("show", added, "--attempts").stdout
+    assert "Numbers" in text
+    assert "accepted" in text
+
+
+def test_show_tells_why_a_run_failed(cluster: Cluster, failed: str) -> None:
+    run = cluster.json("show", failed)["run"]
+    assert run["error"]["job"] == "Broken"
+    assert "on purpose" in run["error"]["traceback"]
+    assert "on purpose" in cluster.run("show", failed).stdout
+
+
+def test_results_are_printed_by_job(cluster: Cluster, added: str) -> None:
+    assert cluster.json("results", added)["results"] == {"Numbers": {"numbers": [1, 2, 3]}, "Sum": {"sum": 6}}
+    assert cluster.run("results", added, "--job", "Sum").stdout == "Sum: {'sum': 6}\n"
+    assert cluster.json("results", added, "--job", "Some", code=3)["error"]["code"] == "not-found"
+
+
+def test_logs_show_what_an_attempt_has_written(cluster: Cluster, added: str) -> None:
+    assert "counting" in cluster.run("logs", added, "Numbers").stdout
+    logs = cluster.json("logs", added)["logs"]
+    assert {log["job"]: log["text"].strip() for log in logs} == {"Numbers": "counting", "Sum": ""}
+    cluster.run("logs", added, "Nothing", code=3)
+
+
+def test_dot_of_a_run_is_the_text_of_its_pipeline(cluster: Cluster, added: str) -> None:
+    assert '"Numbers" -> "Sum";' in cluster.run("dot", added[:8]).stdout
+
+
+def test_status_tells_who_is_there(cluster: Cluster) -> None:
+    status = cluster.json("status")["status"]
+    assert [broker["slots"] for broker in status["brokers"]] == [2]
+    assert len(status["pipeliners"]) == 1
+    text = cluster.run("status").stdout
+    assert "Numbers" in text
+
+
+def test_top_is_printed_once_when_piped(cluster: Cluster, added: str) -> None:
+    assert added[:12] in cluster.run("top").stdout
+
+
+def test_doctor_finds_the_cluster(cluster: Cluster) -> None:
+    findings = {one["what"]: one["grade"] for one in cluster.json("doctor")["findings"]}
+    assert findings["cluster"] == "ok"
+
+
+def test_explain_says_that_no_broker_has_the_worker(cluster: Cluster) -> None:
+    run = cluster.run("submit", "flows.py:nobody").stdout.strip()
+    until(lambda: "Nobody" in cluster.run("explain", run).stdout)
+    assert cluster.json("explain", run, "Nobody")["id"] == run
+    cluster.run("cancel", run)
+
+
+def test_a_run_that_is_not_there_is_not_found(cluster: Cluster) -> None:
+    for command in ("show", "results", "logs", "watch", "cancel", "explain", "dot"):
+        assert cluster.json(command, "f" * 32, code=3)["error"]["code"] == "not-found", command
+
+
+def test_the_beginning_of_several_ids_is_refused(cluster: Cluster, added: str) -> None:
+    beginnings = [one["id"][:1] for one in cluster.json("list", "--all")["runs"]]
+    while len(set(beginnings)) == len(beginnings):
+        beginnings.append(cluster.run("submit", "flows.py:adding").stdout[:1])
+    several = next(one for one in beginnings if beginnings.count(one) > 1)
+    assert "several" in cluster.json("show", several, code=2)["error"]["message"]
+
+
+# Control ------------------------------------------------------------------------------------------------------------
+
+
+def test_cancel_ends_a_run_with_its_reason(cluster: Cluster) -> None:
+    run = cluster.run("submit", "flows.py:waiting").stdout.strip()
+    assert cluster.json("cancel", run[:12], "--reason", "not today")["id"] == run
+    shown = cluster.json("watch", run, code=1)["run"]
+    assert shown["state"] == "cancelled"
+    assert shown["error"]["reason"] == "not today"
+
+
+def test_a_paused_run_waits_until_it_is_resumed(cluster: Cluster) -> None:
+    run = cluster.run("submit", "flows.py:nobody").stdout.strip()
+    cluster.run("pause", run)
+    assert cluster.json("show", run)["run"]["paused"] is True
+    cluster.run("resume", run)
+    assert cluster.json("show", run)["run"]["paused"] is False
+    cluster.run("cancel", run)
+
+
+def test_rerun_prints_the_id_of_the_new_run(cluster: Cluster, added: str) -> None:
+    new = cluster.run("rerun", added).stdout.strip()
+    assert new != added
+    assert cluster.json("watch", new)["run"]["state"] == "success"
+
+
+# Up -----------------------------------------------------------------------------------------------------------------
+
+
+def test_up_restarts_a_daemon_that_was_killed_and_the_cluster_goes_on(cluster: Cluster) -> None:
+    for name in ("router", "pipeliner", "broker"):
+        pid = cluster.pid(name)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda name=name, pid=pid: cluster.pid(name) != pid)  # type: ignore[misc]
+        assert cluster.json("submit", "flows.py:adding", "--wait", "--timeout", "60")["run"]["state"] == "success"
+
+
+def test_up_leaves_no_process_behind_when_it_is_stopped(short_folder: Path) -> None:
+    cluster = started(short_folder)
+    processes = psutil.Process(cluster.process.pid).children(recursive=True)
+    assert len(processes) >= 5
+    assert cluster.stop() == 0
+    until(lambda: not any(alive(one) for one in processes))
+
+
+def test_up_leaves_no_process_behind_when_it_is_killed(short_folder: Path) -> None:
+    cluster = started(short_folder)
+    processes = psutil.Process(cluster.process.pid).children(recursive=True)
+    cluster.process.kill()
+    cluster.process.wait()
+    until(lambda: not any(alive(one) for one in processes))
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_up_gives_up_when_the_data_folder_is_taken(cluster: Cluster, short_folder: Path) -> None:
+    other = Cluster(short_folder, "--data", str(cluster.folder / "data"))
+    assert other.process.wait(60) != 0
+    until(lambda: other.count("THE END") > 0)
+    assert other.count("is in use by process") > 0
+
+
+def test_doctor_reads_a_journal_from_end_to_end(short_folder: Path) -> None:
+    cluster = started(short_folder)
+    cluster.run("submit", "flows.py:adding", "--wait")
+    cluster.stop()
+    value = cluster.json("doctor", "--journal", str(short_folder / "data"))
+    assert [one["grade"] for one in value["findings"]] == ["ok"]
