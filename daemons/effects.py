@@ -29,6 +29,8 @@ class Record:
     data: bytes | None = None
     packed: bytes = b""
     """The fact as `pack_fact` makes it, when it is at hand."""
+    answer: tuple[str, bytes, bytes] | None = None
+    """The request that this fact carries out (id, digest of its body, packed answer): remembered for a day."""
 
 
 @dataclass(frozen=True, slots=True)
