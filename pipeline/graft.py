@@ -1,0 +1,180 @@
+"""A graft: new jobs that a result puts into its own run.
+
+What is grafted hangs below its grafter: a new job without an edge to it starts when the grafter has ended, in the same
+branch; it may be put before jobs that come after the grafter, and before nothing else, for those still wait. Everything
+is checked before anything is changed, so that a graft that cannot be is a failure of its job and no more.
+
+New jobs get numbers at the end of a forked plan. In branches their names live under the grafter's path: two branches
+may graft the same names. Each job has one place in the board, or branches of its own below that path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .board import Board
+from .definition import Definition, Node, unpack_definition
+from .errors import DefinitionError
+from .facts import Path
+from .plan import HOOK, Plan, edges_of, order_of
+from .scopes import CLOSES, DOWN, UP, Place, groups, place
+
+MAX_GRAFTED = 100_000
+"""Jobs that grafts may add to one run."""
+MAX_DEPTH = 100
+"""Grafts of grafts."""
+
+
+class Grafting:
+    """One checked graft. Raises `DefinitionError` for one that cannot be."""
+
+    def __init__(self, plan: Plan, at: int, path: Path, packed: bytes) -> None:
+        try:
+            self.new = unpack_definition(packed)
+        except (ValueError, RecursionError) as error:
+            raise DefinitionError(f"its bytes are no definition: {error}") from None
+        self.at = at
+        self.path = path
+        self.count = len(self.new.nodes)
+        self._check_size(plan)
+        self._check_names(plan)
+        self.targets = [self._outside(plan, name) for name in self.new.outside]
+        self._sort_edges(plan)
+        self._place(plan)
+        self._check_targets(plan)
+
+    # Checking --------------------------------------------------------------------------------------------------------
+
+    def _check_size(self, plan: Plan) -> None:
+        if self.new.hooks or self.new.groups:
+            raise DefinitionError("it has hooks or groups, which only a run has")
+        if len(plan.base) + self.count > MAX_GRAFTED:
+            raise DefinitionError(f"the run would have more than {MAX_GRAFTED} grafted jobs")
+        self.depth = plan.graft_depth.get(self.at, 0) + 1
+        if self.depth > MAX_DEPTH:
+            raise DefinitionError(f"it is a graft of a graft, {self.depth} deep; {MAX_DEPTH} is the most")
+
+    def _check_names(self, plan: Plan) -> None:
+        seen: set[str] = set()
+        for node in self.new.nodes:
+            if not node.name or node.name.startswith(HOOK):
+                raise DefinitionError(f"a job cannot be named {node.name!r}")
+            deeper = plan.local_depth.get(node.name, 0) > len(self.path)
+            if node.name in seen or deeper or plan.find(node.name, self.path) is not None:
+                raise DefinitionError(f"there is a job named {node.name!r} already")
+            if groups(node):
+                raise DefinitionError(f"job {node.name!r} gathers in groups, which a grafted job cannot")
+            seen.add(node.name)
+
+    def _outside(self, plan: Plan, name: str) -> int:
+        at = plan.find(name, self.path)
+        if at is None or plan.is_hook(at):
+            raise DefinitionError(f"an edge names {name!r}, which is no job of this run")
+        return at
+
+    def _sort_edges(self, plan: Plan) -> None:
+        """Edges among the new jobs, and those to jobs that are there; edges from the grafter may be left out."""
+        count = self.count
+        inner: list[tuple[int, int, str]] = []
+        self.before: list[tuple[int, int]] = []
+        """(new job, job it is put before)"""
+        explicit: dict[int, bool] = {}
+        for source, target, kind in self.new.edges:
+            if not (0 <= source < count + len(self.targets) and 0 <= target < count + len(self.targets)):
+                raise DefinitionError("an edge leaves the graft")
+            if source < count and target < count:
+                inner.append((source, target, kind))
+            elif source < count:
+                self.before.append((source, self.targets[target - count]))
+            elif target < count and self.targets[source - count] == self.at:
+                explicit[target] = kind == "value"
+            else:
+                raise DefinitionError(
+                    f"an edge comes from {plan.names[self.targets[source - count]]!r}: edges may come from the job that "
+                    f"grafts and from the new ones"
+                )
+        whole = Definition(nodes=self.new.nodes, edges=tuple(inner))  # type: ignore[arg-type]
+        parents, values, children = edges_of(whole)
+        self.order = order_of(parents, children, [node.name for node in self.new.nodes])
+        first = len(plan.nodes)
+        self.parents: list[tuple[int, ...]] = []
+        self.values: list[tuple[bool, ...]] = []
+        for new, (above, kinds) in enumerate(zip(parents, values, strict=True)):
+            numbers, handed = tuple(first + one for one in above), kinds
+            if not above or new in explicit:
+                numbers = (self.at, *numbers)
+                handed = (explicit.get(new, self.new.nodes[new].bind != "store"), *handed)
+            self.parents.append(numbers)
+            self.values.append(handed)
+
+    def _place(self, plan: Plan) -> None:
+        """The scopes of the new jobs, as if they had stood there from the beginning."""
+        nodes: Sequence[Node] = [*plan.nodes, *self.new.nodes]
+        self.places = {at: Place((), plan.scope[at], ()) for at in (self.at, *(target for _, target in self.before))}
+        first = len(plan.nodes)
+        for new in self.order:
+            found = place(first + new, nodes, self.parents[new], self.places, plan.groupers)
+            if len(found.inner) < len(self.path):
+                raise DefinitionError(
+                    f"job {self.new.nodes[new].name!r} would close the branches that the graft was made in: "
+                    f"use Gather(level=...)"
+                )
+            if (self.at, CLOSES) in zip(self.parents[new], found.modes, strict=True):
+                raise DefinitionError(
+                    f"job {self.new.nodes[new].name!r} gathers the list of the job that grafts: put a job between them"
+                )
+            self.places[first + new] = found
+
+    def _check_targets(self, plan: Plan) -> None:
+        """What the new jobs are put before has to come after the grafter, and reach them in the same branches."""
+        below = descendants(plan, self.at) if self.before else set()
+        self.links: list[tuple[int, int, int]] = []
+        for new, target in self.before:
+            name = plan.names[target]
+            if target not in below:
+                raise DefinitionError(f"it is put before {name!r}, which does not come after the job that grafts")
+            number = plan.groupers.get(target, target)
+            reach, scope = self.places[len(plan.nodes) + new].inner, plan.scope[number]
+            what = f"job {self.new.nodes[new].name!r} is put before {name!r}"
+            if self.new.nodes[new].spread or len(reach) > len(self.path):
+                raise DefinitionError(f"{what} with branches of its own: gather them first")
+            if number != target:
+                raise DefinitionError(f"{what}, which gathers in groups")
+            if scope[: len(reach)] != reach and reach[: len(scope)] != scope:
+                raise DefinitionError(f"{what}, which is in other branches")
+            self.links.append((new, target, DOWN if scope[: len(reach)] == reach else UP))
+
+    # Carrying out ----------------------------------------------------------------------------------------------------
+
+    def carry_out(self, plan: Plan, board: Board) -> None:
+        """Add to the forked plan and the board, before the end of the grafter is carried on."""
+        first = len(plan.nodes)
+        for new, node in enumerate(self.new.nodes):
+            at = first + new
+            plan.add(node, self.places[at], self.parents[new], self.values[new], self.path)
+            plan.graft_depth[at] = self.depth
+            board.add(at)
+        plan.order.extend(first + new for new in self.order)
+        for new in range(self.count):
+            plan.note_gathers(first + new)
+            for parent, mode in zip(plan.parents[first + new], plan.modes[first + new], strict=True):
+                if parent == self.at:
+                    board.more_out.setdefault((self.at, self.path), []).append((first + new, mode))
+                else:
+                    plan.out[parent].append((first + new, mode))
+            if self.at in plan.scope[first + new][len(self.path) :]:
+                board.more_members.setdefault((self.at, self.path), []).append(first + new)
+        for new, target, mode in self.links:
+            board.put_before((first + new, self.path), target, mode)
+
+
+def descendants(plan: Plan, at: int) -> set[int]:
+    """Everything that comes after a job."""
+    below: set[int] = set()
+    stack = [at]
+    while stack:
+        for child, _ in plan.out[stack.pop()]:
+            if child not in below:
+                below.add(child)
+                stack.append(child)
+    return below
