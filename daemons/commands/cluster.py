@@ -8,7 +8,9 @@ from typing import Any
 from ..config import ClientConfig
 from .connecting import connect
 from .options import command, json_option, settings
-from .printing import print_json, print_table, say
+from .printing import duration, print_json, print_table, say
+
+DURATIONS = {"uptime", "silent"}
 
 
 @command("status", "headrace status", "headrace status --json", "headrace status --api tcp://127.0.0.1:6000")
@@ -25,17 +27,19 @@ def status_command(as_json: bool, **given: Any) -> None:
 
 
 def print_status(status: Mapping[str, Any]) -> None:
-    for name in ("router", "rates"):
-        if status.get(name):
-            say(f"{name}: {facts_line(status[name])}")
+    rates = status.get("rates", {})
+    router = {key: value for key, value in status["router"].items() if key not in rates and key != "at"}
+    for name, values in (("router", router), ("rates", rates), ("limits", status.get("limits", {}))):
+        if values:
+            say(f"{name}: {facts_line(values)}")
     for name in ("brokers", "pipeliners", "queues"):
         say()
         print_maps(name, status.get(name, ()))
 
 
 def facts_line(values: Mapping[str, Any]) -> str:
-    known = {key.replace("_", " "): word(value) for key, value in values.items()}
-    return ", ".join(f"{key} {value}" for key, value in known.items() if value)
+    known = {key: word(key, value) for key, value in values.items()}
+    return ", ".join(f"{key.replace('_', ' ')} {text}" for key, text in known.items() if text)
 
 
 def print_maps(title: str, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -47,18 +51,21 @@ def print_maps(title: str, rows: Iterable[Mapping[str, Any]]) -> None:
         return
     print_table(
         [header.replace("_", " ") for header in headers],
-        [[word(line.get(header)) for header in headers] for line in lines],
+        [[word(header, line.get(header)) for header in headers] for line in lines],
         title=title,
     )
 
 
-def word(value: Any) -> str:
+def word(key: str, value: Any) -> str:
+    """A value in as few characters as say it; the times among them are durations."""
     if value is None:
         return ""
+    if key in DURATIONS:
+        return duration(value)
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e6 else f"{value:.0f}"
     if isinstance(value, Mapping):
-        return " ".join(f"{key}:{word(item)}" for key, item in value.items())
+        return " ".join(f"{name}:{word(name, item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
-        return ",".join(map(word, value))
+        return ",".join(word("", item) for item in value)
     return str(value)

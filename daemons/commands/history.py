@@ -140,7 +140,8 @@ class Look:
         return {state: number for state, number in found.items() if number}
 
     def as_dict(self) -> dict[str, Any]:
-        return {**self.told, "error": error_map(self.told), "jobs": [asdict(one) for one in self.jobs()]}
+        jobs = [asdict(one) for one in self.jobs()]
+        return {**self.told, "paused": bool(self.told.get("paused")), "error": error_map(self.told), "jobs": jobs}
 
 
 def error_map(told: Mapping[str, Any]) -> dict[str, Any] | None:
