@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
 
-from ..pipeline.facts import Accepted, Cancelled, Paused, Released, RunError, Verdict
+from ..pipeline.facts import Accepted, Cancelled, Paused, Pruned, Released, RunError, Verdict
 from .cluster import Cluster, Known
 from .leasing import Leasing
 from .protocol import Control, Done, Endings, Failed, Follow, Receipt, RunEnd, Submission, Submit, Submitted
@@ -66,6 +66,17 @@ class Admission:
         else:
             reason = f"run {run.id} is {run.state}; {message.verb} is for runs that have ended"
             self.cluster.send(client, Failed(message.id, "conflict", reason))
+
+    def prune(self, client: str | None, request: str, runs: list[str]) -> None:
+        """Finished runs leave; the request may be the Router's own."""
+        if self.cluster.stalled:
+            if client is not None:
+                self.cluster.send(client, Failed(request, "busy", self.cluster.stalled, BUSY_PAUSE))
+            return
+        for run in runs:
+            self.cluster.record(None, Pruned(run, self.cluster.wall))
+        if client is not None:
+            self.cluster.send(client, Done(request, str(len(runs))))
 
     # Accepting --------------------------------------------------------------------------------------------------
 

@@ -116,6 +116,9 @@ class Dispatch:
     def control(self, client: str, message: Control, known: Mapping[str, Known]) -> None:
         self.admission.control(client, message, known)
 
+    def prune(self, client: str | None, request: str, runs: list[str]) -> None:
+        self.admission.prune(client, request, runs)
+
     def loaded(self, run_id: str, take: int, definition: bytes | None, facts: list[tuple[int, bytes]]) -> None:
         self.tracking.loaded(run_id, take, definition, facts)
 

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import zmq
 
-from ..pipeline.errors import ConfigError, HeadraceError
+from ..pipeline.errors import ConfigError, HeadraceError, NotFound, UserError
 from ..pipeline.payload import pack
 from .addresses import Address, bind_address
 from .answers import Answers
@@ -54,6 +54,7 @@ from .protocol import (
     decode_inbound,
     encode,
 )
+from .pruning import KEEP_DAYS, Pruning
 from .restored import known_runs, restored
 from .routes import Routes
 from .values import ValueReader
@@ -158,6 +159,7 @@ class Router:
         self._routes = Routes(self._api, journal.epoch)
         self._events = Broadcast(self._pub, journal.epoch)
         self._answers = Answers(journal.archive, self._dispatch.cluster, self.config, self._values)
+        self._pruning = Pruning(journal.archive, self._values, self.config.get("keep", KEEP_DAYS), now)
         self._outbox = Outbox()
         self._loads: list[Load | Lookup] = []
         self._next_sweep = now + IDLE_SWEEP
@@ -183,11 +185,14 @@ class Router:
         for address, envelope in self._drain():
             self._received(turn, address, envelope, now)
         self._dispatch.tick()
+        if old := self._pruning.due(now, self._dispatch.cluster.wall):
+            self._dispatch.prune(None, "", old)
         records, effects = self._outbox.put(self._dispatch.flush())
         if records:
             self._committer.put(self._outbox.batch, records)
         self._carry_out(effects, turn)
         self._events.drain()
+        self._pruning.sweep()
         if now > self._next_sweep:
             self._next_sweep = now + IDLE_SWEEP
             self._routes.forget_idle(now)
@@ -196,6 +201,7 @@ class Router:
         """What the disk has taken sets its messages free."""
         for batch in self._committer.done():
             records, effects = self._outbox.committed(batch)
+            self._pruning.committed(records)
             self._carry_out(effects, None)
             self._events.publish(records)
         stalled = self._committer.stalled
@@ -294,6 +300,8 @@ class Router:
                 turn.reply(peer, self._answers.answer(message))
             case Follow():
                 self._dispatch.follow(peer, message, self._known(message.runs))
+            case Control(verb="prune"):
+                self._prune(turn, peer, message)
             case Control():
                 self._dispatch.control(peer, message, self._known([message.run]))
             case Beat() if not member:
@@ -302,6 +310,14 @@ class Router:
                 pass
             case _:
                 self._dispatch.handle(peer, session, message)
+
+    def _prune(self, turn: Turn, peer: str, message: Control) -> None:
+        try:
+            self._dispatch.prune(peer, message.id, self._pruning.asked(message, self._dispatch.cluster.wall))
+        except NotFound as error:
+            turn.reply(peer, Failed(message.id, "not-found", str(error)))
+        except UserError as error:
+            turn.reply(peer, Failed(message.id, "conflict", str(error)))
 
     def _known_to(self, message: Submit) -> tuple[dict[str, Known], dict[str, str]]:
         named = [one.run for one in message.submissions]
