@@ -84,7 +84,8 @@ def text(raw: object) -> str:
 
 
 def path(raw: object) -> str:
-    return str(Path(text(raw)).expanduser())
+    """Absolute: it is read by processes in other folders too."""
+    return str(Path(text(raw)).expanduser().absolute())
 
 
 def address(raw: object) -> str:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import click
+from click.shell_completion import CompletionItem
+
+from ...pipeline.errors import HeadraceError
 from ..config import ClientConfig
 from .options import chosen
 
@@ -18,3 +22,21 @@ def connect(given: Mapping[str, object]) -> Cluster:
 
     made = chosen(ClientConfig, given)
     return Cluster(made.api, made.broadcast, timeout=made.answer_timeout)
+
+
+COMPLETED = 100
+"""Runs that a shell is offered, the newest."""
+
+
+def _complete_run(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Ids for the shell. Whoever presses Tab does not wait for a cluster that is not there."""
+    try:
+        with connect({**context.params, "answer_timeout": "500ms"}) as cluster:
+            runs = cluster.list(limit=COMPLETED)
+    except HeadraceError:
+        return []
+    found = [one for one in runs if one.id.startswith(begun)]
+    return [CompletionItem(one.id, help=f"{one.state} {one.title or ''}".strip()) for one in found]
+
+
+run_argument = click.argument("run", metavar="ID", shell_complete=_complete_run)

@@ -8,8 +8,8 @@ import click
 
 from ..config import ClientConfig
 from ..settings import seconds
-from .connecting import connect
-from .options import command, json_option, run_argument, settings
+from .connecting import connect, run_argument
+from .options import command, json_option, settings
 from .printing import duration, print_json, say
 
 

@@ -88,4 +88,3 @@ def _flags_of(section: type[Any], given: Mapping[str, object]) -> dict[str, obje
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="print one JSON value and nothing else")
-run_argument = click.argument("run", metavar="ID")

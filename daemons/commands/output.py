@@ -9,8 +9,8 @@ import click
 
 from ...pipeline.errors import NotFound
 from ..config import ClientConfig
-from .connecting import connect
-from .options import command, json_option, run_argument, settings
+from .connecting import connect, run_argument
+from .options import command, json_option, settings
 from .printing import print_json, say
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..config import ClientConfig
-from .connecting import connect
+from .connecting import connect, run_argument
 from .history import JobHistory, Look, error_map
-from .options import command, json_option, run_argument, settings
+from .options import command, json_option, settings
 from .printing import counts, duration, jsonable, moment, on_terminal, print_json, print_table, say
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ import click
 from ..config import ClientConfig
 from ..settings import seconds
 from .cluster import print_status
-from .connecting import connect
+from .connecting import connect, run_argument
 from .exits import FAILED, OK
 from .history import Look
-from .options import command, json_option, run_argument, settings
+from .options import command, json_option, settings
 from .printing import counts, duration, moment, on_terminal, print_json, say
 from .reading import print_error, print_runs
 

@@ -263,7 +263,7 @@ def test_doctor_reports_what_is_wrong_with_this_machine(
 def test_a_child_gets_its_settings_as_flags_and_secrets_by_its_environment(folder: Path) -> None:
     (folder / "headrace.toml").write_text('[store-config]\npassword = "x"\n[broker]\nprocesses = 3\n')
     flags, environment = arguments_for(RouterConfig, {"data": "d", "processes": None})
-    assert flags[flags.index("--data") + 1] == "d"
+    assert flags[flags.index("--data") + 1] == str(folder / "d")
     assert "--no-insecure" in flags
     assert not any("password" in flag for flag in flags)
     assert json.loads(environment["HEADRACE_STORE_CONFIG"]) == {"password": "x"}

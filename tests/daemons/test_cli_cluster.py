@@ -292,6 +292,13 @@ def test_dot_of_a_run_is_the_text_of_its_pipeline(cluster: Cluster, added: str) 
     assert '"Numbers" -> "Sum";' in cluster.run("dot", added[:8]).stdout
 
 
+def test_a_shell_can_complete_ids(cluster: Cluster, added: str) -> None:
+    words = {"COMP_WORDS": f"headrace show {added[:6]}", "COMP_CWORD": "2", "_HEADRACE_COMPLETE": "bash_complete"}
+    command = [HEADRACE]
+    done = subprocess.run(command, env={**cluster.environment, **words}, capture_output=True, text=True, check=True)
+    assert f"plain,{added}" in done.stdout.split()
+
+
 def test_status_tells_who_is_there(cluster: Cluster) -> None:
     status = cluster.json("status")["status"]
     assert [broker["slots"] for broker in status["brokers"]] == [2]
