@@ -33,6 +33,8 @@ class Pruning:
         self._keep = keep
         self._next = now
         self._gone: deque[str] = deque()
+        self._going: set[str] = set()
+        """Pruned, and the disk has not said so yet: the archive still shows them."""
 
     def asked(self, control: Control, wall: float) -> list[str]:
         """The runs that a request is about: one by its id, or all that ended so many seconds ago (`argument`)."""
@@ -42,18 +44,18 @@ class Pruning:
                 raise NotFound("run", control.run)
             if summary.verdict is None:
                 raise UserError(f"run {control.run} is {summary.state}; only runs that have ended can be pruned")
-            return [summary.run]
+            return self._new([summary.run])
         try:
             older = float(control.argument or "")
         except ValueError:
             raise UserError(f"prune needs a run or an age in seconds, not {control.argument!r}") from None
-        return self._archive.ended_before(wall - older, AT_ONCE)
+        return self._new(self._archive.ended_before(wall - older, AT_ONCE))
 
     def due(self, now: float, wall: float) -> list[str]:
         """What the default keep lets go, looked up once an hour (and again at once while there is more)."""
         if not self._keep or now < self._next:
             return []
-        runs = self._archive.ended_before(wall - self._keep * DAY, AT_ONCE)
+        runs = self._new(self._archive.ended_before(wall - self._keep * DAY, AT_ONCE))
         self._next = now + (EVERY if len(runs) < AT_ONCE else 1.0)
         if runs:
             logger.info("pruning %d runs that ended more than %g days ago", len(runs), self._keep)
@@ -62,7 +64,13 @@ class Pruning:
     def committed(self, records: list[Record]) -> None:
         for record in records:
             if isinstance(record.fact, Pruned):
+                self._going.discard(record.fact.run)
                 self._gone.append(record.fact.run)
+
+    def _new(self, runs: list[str]) -> list[str]:
+        runs = [run for run in runs if run not in self._going]
+        self._going.update(runs)
+        return runs
 
     def sweep(self) -> None:
         """Remove what pruned runs have left in the values folder."""
