@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from msgpack import ExtType  # type: ignore[import-untyped]  # it ships no types
 
-from . import arrays
+from . import arrays, tables
 
 Pack = Callable[[Any], bytes]
 Unpack = Callable[[bytes], Any]
@@ -40,7 +40,7 @@ def encode(value: Any, pack: Pack) -> Any:
     if known is not None:
         code, encoder = known
         return ExtType(code, encoder(value, pack))
-    foreign = arrays.encode(value, pack)
+    foreign = arrays.encode(value, pack) or tables.encode(value, pack)
     if foreign is not None:
         return ExtType(*foreign)
     for base, plain in _PLAIN.items():
@@ -53,7 +53,7 @@ def encode(value: Any, pack: Pack) -> Any:
 
 
 def decode(code: int, data: bytes, unpack: Unpack) -> Any:
-    decoder = _DECODERS.get(code) or arrays.DECODERS.get(code)
+    decoder = _DECODERS.get(code) or arrays.DECODERS.get(code) or tables.DECODERS.get(code)
     if decoder is None:
         raise ValueError(f"extension type {code} is unknown here: was it written by a newer Headrace?")
     return decoder(data, unpack)

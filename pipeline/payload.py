@@ -1,8 +1,8 @@
 """User data as bytes: `pack` and `unpack`, the only way in which a value leaves or enters a process.
 
-The form is msgpack, so that any language can read plain data, plus numbered extension types (`extensions`, `arrays`)
-for what Python programs hand each other: a tuple comes back as a tuple, a set as a set, a date as a date. Never pickle:
-a value can say what it is, but it cannot run anything when it is read.
+The form is msgpack, so that any language can read plain data, plus numbered extension types (in `extensions`, `arrays`
+and `tables`) for what Python programs hand each other: a tuple comes back as a tuple, a set as a set, a date as a date.
+Never pickle: a value can say what it is, but it cannot run anything when it is read.
 
 Subclasses of plain types (an OrderedDict, an IntEnum) travel as the plain type, other mappings as dicts,
 bytearray and memoryview as bytes. A value that cannot travel is refused with the place where it stands:
@@ -12,8 +12,10 @@ looks for its cause.
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]  # it ships no types
@@ -21,57 +23,77 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 from .errors import HeadraceError, ValueNotSupported
 from .extensions import Unsupported, decode, encode
 
-MAX_NESTED = 100
-"""How many tuples, sets and other extension values may stand inside each other (lists and dicts: about 500)."""
+MAX_NESTED = 32
+"""How many tuples, sets and other extension values may stand inside each other. msgpack keeps a stack frame of 40 KiB
+for each while it unpacks, and knows no limit of its own: without ours, a few hundred bytes could end the process."""
+MAX_DEPTH = 500
+"""How many lists and dicts may stand inside each other, whatever the version of msgpack: some take more."""
+_MEASURED = 4
+"""The level of nesting at which the depth of what is left is measured: msgpack counts it per level only."""
 KEPT_BUFFER = 1 << 20
 """A packer keeps its buffer for the next value, but not a larger one than this."""
 _SHOWN = 160
-_MALFORMED = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, MemoryError)
+_TOO_DEEP = (
+    f"it is nested too deep (about {MAX_DEPTH} lists and dicts, {MAX_NESTED} tuples and sets, may stand in each other)"
+)
+_REFUSED = (ValueError, TypeError, OverflowError, RecursionError)
+_MALFORMED = (
+    *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError),
+    *(struct.error, OSError),  # the latter is what pyarrow says
+)
 
 
 class _Packers(threading.local):
-    """One packer per thread and level of nesting: making one costs more than packing a small dict."""
+    """One packer per thread and level of nesting: making one costs more than packing a small dict.
+
+    A level is in use while its `pack` runs, also for a signal handler or a mapping of the user's that packs meanwhile.
+    """
 
     def __init__(self) -> None:
-        self.level = 0
-        self.free: list[msgpack.Packer] = [_new_packer()]
+        self.level = -1
+        self.free: list[msgpack.Packer] = []
 
-    def pack_nested(self, value: Any) -> bytes:
-        self.level += 1
+    def pack(self, value: Any) -> bytes:
+        self.level = level = self.level + 1
         try:
-            if self.level > MAX_NESTED:
-                raise Unsupported("nested too deep")
-            if self.level == len(self.free):
-                self.free.append(_new_packer())
-            packed: bytes = self.free[self.level].pack(value)
+            if level == _MEASURED and _deeper_than(MAX_DEPTH, value):
+                raise Unsupported(_TOO_DEEP)
+            if level >= len(self.free):
+                if level > MAX_NESTED:
+                    raise Unsupported(_TOO_DEEP)
+                self.free.append(msgpack.Packer(default=_default, strict_types=True))
+            packed: bytes = self.free[level].pack(value)
         finally:
             self.level -= 1
         return packed
 
 
-def _default(value: Any) -> Any:
-    return encode(value, _packers.pack_nested)
-
-
-def _new_packer() -> msgpack.Packer:
-    return msgpack.Packer(default=_default, strict_types=True)
-
-
 _packers = _Packers()
+
+
+class _Nesting(threading.local):
+    """How many extension values are being unpacked inside each other."""
+
+    level = 0
+
+
+_nesting = _Nesting()
+
+
+def _default(value: Any) -> Any:
+    return encode(value, _packers.pack)
 
 
 def pack(value: Any, where: str = "value") -> bytes:
     """The value as bytes. `where` begins the place that a `ValueNotSupported` names."""
-    packers = _packers
     try:
-        packed: bytes = packers.free[0].pack(value)
+        packed = _packers.pack(value)
     except UnicodeEncodeError:
         return _pack_surrogates(value, where)
-    except (Unsupported, RecursionError, ValueError, TypeError, OverflowError) as error:
-        packers.free[0] = _new_packer()
+    except _REFUSED as error:
         raise _explained(value, where, error) from None
-    if len(packed) > KEPT_BUFFER:
-        packers.free[:] = [_new_packer()]
+    if len(packed) > KEPT_BUFFER and _packers.level < 0:
+        _packers.free.clear()
     return packed
 
 
@@ -90,23 +112,56 @@ def _unpack(data: bytes | bytearray | memoryview) -> Any:
 
 
 def _ext_hook(code: int, data: bytes) -> Any:
-    return decode(code, data, _unpack)
+    _nesting.level += 1
+    try:
+        if _nesting.level > MAX_NESTED:
+            raise ValueError(_TOO_DEEP)
+        return decode(code, data, _unpack)
+    finally:
+        _nesting.level -= 1
 
 
 def _pack_surrogates(value: Any, where: str) -> bytes:
     """Text with lone surrogates (an undecodable file name) travels too, by a slower packer of its own."""
 
+    nested = 0
+
     def default(item: Any) -> Any:
         return encode(item, packb)
 
     def packb(item: Any) -> bytes:
+        nonlocal nested
+        nested += 1
+        if nested > MAX_NESTED + 1:
+            raise Unsupported(_TOO_DEEP)
         packed: bytes = msgpack.packb(item, default=default, strict_types=True, unicode_errors="surrogatepass")
+        nested -= 1
         return packed
 
     try:
+        if _deeper_than(MAX_DEPTH, value):
+            raise Unsupported(_TOO_DEEP)
         return packb(value)
-    except (Unsupported, RecursionError, ValueError, TypeError, OverflowError) as error:
+    except _REFUSED as error:
         raise _explained(value, where, error) from None
+
+
+def _deeper_than(limit: int, value: Any) -> bool:
+    stack = [iter((value,))]
+    while stack:
+        for part in stack[-1]:
+            if isinstance(part, list | tuple | set | frozenset):
+                stack.append(iter(part))
+            elif isinstance(part, dict):
+                stack.append(chain(part, part.values()))
+            else:
+                continue
+            if len(stack) > limit:
+                return True
+            break
+        else:
+            stack.pop()
+    return False
 
 
 # What was wrong, and where ------------------------------------------------------------------------------------------
@@ -138,7 +193,7 @@ def _explained(value: Any, where: str, error: Exception) -> ValueNotSupported:
             stack.pop()
             open_ids.discard(id(item))
             done_ids.add(id(item))
-    return ValueNotSupported(where, _type_name(value), _too_deep(error))
+    return ValueNotSupported(where, _type_name(value), _reason(error))
 
 
 def _children(place: str, item: Any) -> Iterator[tuple[str, Any]] | None:
@@ -162,18 +217,13 @@ def _refusal(item: Any) -> str | None:
     """Why this value cannot travel even alone; None when it can."""
     try:
         msgpack.packb(item, default=_default, strict_types=True, unicode_errors="surrogatepass")
-    except (Unsupported, RecursionError, ValueError, TypeError, OverflowError) as error:
+    except _REFUSED as error:
         return str(error)
     return None
 
 
-def _too_deep(error: Exception) -> str:
-    text = str(error)
-    if isinstance(error, RecursionError) or "recursion" in text or "deep" in text:
-        return (
-            f"it is nested too deep (about 500 lists and dicts, {MAX_NESTED} tuples and sets, may stand in each other)"
-        )
-    return text
+def _reason(error: Exception) -> str:
+    return _TOO_DEEP if isinstance(error, RecursionError) or "recursion limit" in str(error) else str(error)
 
 
 def _type_name(item: Any) -> str:
