@@ -80,13 +80,24 @@ class Conversation:
         return answer
 
     def ask(self, what: Question, run: str = "", **argument: str | float | bool | None) -> Flow[dict[str, Any]]:
-        told = yield from self.request(Ask(self.new_id(), what, run, argument))
-        if not isinstance(told, Told):
-            raise ProtocolError(f"the Router answered {what!r} with {type(told).__name__}")
-        body = unpack(told.body)
-        if not isinstance(body, dict):
-            raise ProtocolError(f"the Router answered {what!r} with a {type(body).__name__}, not a map")
-        return body
+        bodies = yield from self.ask_all([Ask(self.new_id(), what, run, argument)])
+        return bodies[0]
+
+    def ask_all(self, questions: list[Ask]) -> Flow[list[dict[str, Any]]]:
+        """Ask all of these in one breath: they are answered in this order, with nothing in between."""
+        bodies: list[dict[str, Any]] = []
+        for question in questions:
+            self.requests.ask(question, self.clock())
+        try:
+            for question in questions:
+                answer = yield from self._answer(question.id)
+                if isinstance(answer, HeadraceError):
+                    raise answer
+                bodies.append(_body(question, answer))
+        finally:
+            for question in questions:
+                self.requests.forget(question.id)
+        return bodies
 
     def control(self, verb: Verb, run: str = "", reason: str | None = None, argument: str | None = None) -> Flow[str]:
         done = yield from self.request(Control(self.new_id(), verb, run, reason, argument))
@@ -121,6 +132,15 @@ class Conversation:
                 return False
             yield Wait(key, until)
         return True
+
+
+def _body(question: Ask, told: Answer) -> dict[str, Any]:
+    if not isinstance(told, Told):
+        raise ProtocolError(f"the Router answered {question.what!r} with {type(told).__name__}")
+    body = unpack(told.body)
+    if not isinstance(body, dict):
+        raise ProtocolError(f"the Router answered {question.what!r} with a {type(body).__name__}, not a map")
+    return body
 
 
 __all__ = ["NEWS", "Conversation", "Flow", "Wait"]

@@ -42,6 +42,21 @@ class Submitter:
         self._book = book
         self._conversation = conversation
 
+    def submit_one(self, pipeline: Pipeline) -> Flow[None]:
+        """One pipeline, by the shortest way."""
+        chunk = _Chunk()
+        self._add(chunk, pipeline)
+        answer: Answer | None = None
+        try:
+            answer = yield from self._conversation.request(Submit(self._conversation.new_id(), chunk.submissions))
+        finally:
+            if answer is None:
+                self._give_up(chunk)
+        errors: list[Exception] = []
+        self._settle(chunk, answer, errors)
+        if errors:
+            raise errors[0]
+
     def submit(self, pipelines: Iterable[Pipeline]) -> Flow[list[Pipeline]]:
         """All that can be started is, and has its id then; after that the first thing that went wrong is raised."""
         given: list[Pipeline] = []

@@ -12,6 +12,7 @@ from .requests import Requests
 
 RECONNECT = 50
 SLOWEST_RECONNECT = 1000
+READABLE, WRITABLE = int(zmq.POLLIN), int(zmq.POLLOUT)
 
 
 class Wire:
@@ -35,9 +36,13 @@ class Wire:
 
     def exchange(self) -> list[str]:
         """Read what has come, let time pass, send what can be sent; the keys that were touched."""
-        touched = self._read()
+        touched: list[str] = []
+        while self._events() & READABLE:
+            frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            touched += self.requests.feed(frames[-1], self._clock())
         touched += self.requests.tick(self._clock())
-        self._write()
+        if self.is_blocked:
+            self._write()
         return touched
 
     @property
@@ -49,37 +54,23 @@ class Wire:
     def is_ready(self) -> bool:
         """Another exchange would read or send something at once."""
         events = self._events()
-        return bool(events & zmq.POLLIN or (events & zmq.POLLOUT and self.is_blocked))
+        return bool(events & READABLE or (events & WRITABLE and self.is_blocked))
 
     def _events(self) -> int:
         return int(self.socket.getsockopt(zmq.EVENTS))
 
-    def _read(self) -> list[str]:
-        touched: list[str] = []
-        while True:
-            try:
-                frames = self.socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return touched
-            touched += self.requests.feed(frames[-1], self._clock())
-
     def _write(self) -> None:
-        while True:
-            frame = self._unsent or self._next_frame()
+        """Without a connection nothing leaves the core: an old frame would arrive late, beside its own repeats."""
+        while self._events() & WRITABLE:
+            frame = self._unsent or self.requests.frame(self._clock())
             if frame is None:
                 return
             try:
                 self.socket.send(frame, zmq.NOBLOCK)
-            except zmq.Again:
+            except zmq.Again:  # the connection went in this moment
                 self._unsent = frame
                 return
             self._unsent = None
-
-    def _next_frame(self) -> bytes | None:
-        """Without a connection nothing leaves the core: an old frame would arrive late, beside its own repeats."""
-        if not self.requests.has_frame or not self._events() & zmq.POLLOUT:
-            return None
-        return self.requests.frame(self._clock())
 
     def close(self) -> None:
         self.socket.close(linger=0)
