@@ -14,6 +14,7 @@ import os
 import shutil
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote
 from uuid import uuid4
 
 from ..pipeline.errors import ConfigError, NotFound
@@ -78,8 +79,15 @@ class ValuesFolder:
         self._file(ref).unlink(missing_ok=True)
 
     def remove_run(self, run: str) -> None:
-        """Everything of a run. What is left after a crash in the middle goes with the next call."""
-        shutil.rmtree(self.path / filename(run), ignore_errors=True)
+        """Everything of a run. A missing one is fine; after a crash in the middle call it again."""
+        try:
+            shutil.rmtree(self.path / filename(run))
+        except FileNotFoundError:  # it is not there, or somebody else is removing it too
+            shutil.rmtree(self.path / filename(run), ignore_errors=True)
+
+    def runs(self) -> list[str]:
+        """The runs that have values here: whoever knows which were pruned can sweep what a crash has left."""
+        return sorted(unquote(file.name) for file in self.path.iterdir() if file.is_dir())
 
     def used(self) -> int:
         """Bytes of all values."""

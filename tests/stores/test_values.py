@@ -90,13 +90,28 @@ def test_removing_a_run_takes_nothing_from_another(values: ValuesFolder) -> None
     values.write("run1", "A", (), 1, b"one")
     kept = values.write("run2", "A", (), 1, b"three")
     assert values.used() == 8
+    assert values.runs() == ["run1", "run2"]
     values.remove_run("run1")
     values.remove_run("run1")
     assert values.refs("run1") == []
+    assert values.runs() == ["run2"]
     assert values.read(kept) == b"three"
     assert values.used() == 5
     again = values.write("run1", "A", (), 2, b"again")
     assert values.read(again) == b"again"
+
+
+def test_a_run_that_cannot_be_removed_is_an_error(values: ValuesFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = values.write("run1", "A", (), 1, b"one")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", refuse)
+        with pytest.raises(PermissionError):
+            values.remove_run("run1")
+    assert values.read(ref) == b"one"
 
 
 def test_all_processes_agree_on_one_id(tmp_path: Path) -> None:
