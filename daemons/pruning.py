@@ -17,15 +17,15 @@ from .values import ValueReader
 
 logger = logging.getLogger(__name__)
 
-KEEP_DAYS = 30.0
+KEEP = 30 * 86400.0
+"""How long finished runs stay readable, by default."""
 EVERY = 3600.0
 AT_ONCE = 1000
 FOLDERS_PER_TURN = 20
-DAY = 86400.0
 
 
 class Pruning:
-    """`keep` in days; None or 0 keeps everything."""
+    """`keep` in seconds; None or 0 keeps everything."""
 
     def __init__(self, archive: Archive, values: ValueReader, keep: float | None, now: float) -> None:
         self._archive = archive
@@ -55,10 +55,10 @@ class Pruning:
         """What the default keep lets go, looked up once an hour (and again at once while there is more)."""
         if not self._keep or now < self._next:
             return []
-        runs = self._new(self._archive.ended_before(wall - self._keep * DAY, AT_ONCE))
+        runs = self._new(self._archive.ended_before(wall - self._keep, AT_ONCE))
         self._next = now + (EVERY if len(runs) < AT_ONCE else 1.0)
         if runs:
-            logger.info("pruning %d runs that ended more than %g days ago", len(runs), self._keep)
+            logger.info("pruning %d runs that ended more than %g s ago", len(runs), self._keep)
         return runs
 
     def committed(self, records: list[Record]) -> None:

@@ -54,7 +54,7 @@ from .protocol import (
     decode_inbound,
     encode,
 )
-from .pruning import KEEP_DAYS, Pruning
+from .pruning import KEEP, Pruning
 from .restored import known_runs, restored
 from .routes import Routes
 from .values import ValueReader
@@ -84,8 +84,11 @@ class Turn:
 
 
 class Router:
-    """`start` blocks until a signal or `stop`. `config`: `store` (keyword arguments of the StoreClass), `monitoring
-    interval` (seconds), `limits` (named, cluster-wide), `data` (the folder), `keep` (days that finished runs stay)."""
+    """`start` blocks until a signal or `stop`.
+
+    `config`: `store` (keyword arguments of the StoreClass), `monitoring interval` (seconds), `limits` (named,
+    cluster-wide), `data` (the folder), `keep` (seconds that finished runs stay readable).
+    """
 
     def __init__(
         self,
@@ -159,7 +162,7 @@ class Router:
         self._routes = Routes(self._api, journal.epoch)
         self._events = Broadcast(self._pub, journal.epoch)
         self._answers = Answers(journal.archive, self._dispatch.cluster, self.config, self._values)
-        self._pruning = Pruning(journal.archive, self._values, self.config.get("keep", KEEP_DAYS), now)
+        self._pruning = Pruning(journal.archive, self._values, self.config.get("keep", KEEP), now)
         self._outbox = Outbox()
         self._loads: list[Load | Lookup] = []
         self._next_sweep = now + IDLE_SWEEP

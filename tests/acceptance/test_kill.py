@@ -1,0 +1,146 @@
+"""kill -9 of every kind of process in the middle of a run: everything accepted completes, and nothing counts twice."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from headrace.daemons.archive import Archive
+from headrace.pipeline.facts import Returned, unpack_fact
+
+from headrace import Job, Pipeline
+
+
+def slow_pipeline(folder: Path, jobs: int = 40) -> Pipeline:
+    """A root, many jobs that leave traces, and a join."""
+    middle = [Job("record", {"name": f"job{index}"}, name=f"job{index}") for index in range(jobs)]
+    first, last = Job("nothing", name="first"), Job("nothing", name="last")
+    return Pipeline({first: middle, tuple(middle): last}, data={"folder": str(folder)})
+
+
+def executions(folder: Path) -> Counter[str]:
+    trace = folder / "executions"
+    return Counter(trace.read_text().split()) if trace.exists() else Counter()
+
+
+def committed(data: Path, run: str) -> Counter[tuple[str, int]]:
+    """Successes in the journal, by job and attempt path."""
+    archive = Archive(data / "journal.db")
+    try:
+        facts = [unpack_fact(body) for _, body in archive.facts(run)]
+    finally:
+        archive.close()
+    return Counter((fact.job, fact.round) for fact in facts if isinstance(fact, Returned) and fact.kind == "success")
+
+
+@pytest.mark.parametrize("victim", ["router", "pipeliner", "broker", "worker"])
+def test_an_accepted_run_completes_when_any_process_is_killed(daemons: Any, victim: str) -> None:
+    daemons.cluster()
+    with daemons.manager() as manager:
+        pipeline = slow_pipeline(daemons.folder)
+        run = manager.start(pipeline)
+        daemons.until(lambda: sum(executions(daemons.folder).values()) >= 5, what="the run is under way")
+        if victim == "worker":
+            (warden,) = [one for one in daemons.children("broker") if one.children()]
+            warden.children()[0].send_signal(signal.SIGKILL)
+        else:
+            daemons.kill(victim)
+            daemons.start(victim)
+        manager.wait(pipeline, 60)
+        assert not pipeline.failed, pipeline.error
+    counts = committed(daemons.data, run)
+    assert set(counts.values()) == {1}
+    assert len(counts) == 42
+    assert set(executions(daemons.folder)) == {f"job{index}" for index in range(40)}
+
+
+def test_a_killed_router_keeps_what_runs(daemons: Any) -> None:
+    """The Broker holds its leases over the restart: nothing that was running runs twice."""
+    daemons.cluster()
+    with daemons.manager() as manager:
+        jobs = [Job("nap", {"seconds": 2.0}, name=f"nap{index}") for index in range(2)]
+        pipeline = Pipeline(dict.fromkeys(jobs), data={})
+        run = manager.start(pipeline)
+        daemons.until(lambda: len(manager.status(run).states) == 2 and set(manager.status(run).states.values()) == {"running"})
+        daemons.kill("router")
+        daemons.start("router")
+        manager.wait(pipeline, 60)
+        assert not pipeline.failed
+    archive = Archive(daemons.data / "journal.db")
+    attempts = [fact for _, body in archive.facts(run) if isinstance(fact := unpack_fact(body), Returned)]
+    archive.close()
+    assert sorted((fact.attempt, fact.kind, fact.lease >> 40) for fact in attempts) == [(1, "success", 1)] * 2
+
+
+def test_a_poison_job_is_quarantined_and_the_others_go_on(daemons: Any) -> None:
+    daemons.cluster()
+    with daemons.manager() as manager:
+        poison = Pipeline({Job("poison"): None})
+        good = [Pipeline({Job("nothing"): None}) for _ in range(20)]
+        manager.start(poison)
+        manager.start_many(good)
+        manager.wait(poison, 60)
+        for pipeline in good:
+            manager.wait(pipeline, 60)
+        assert poison.failed and poison.error.job == "poison"
+        assert "42" in poison.error.reason
+        assert not any(pipeline.failed for pipeline in good)
+
+
+def test_a_stopped_broker_leaves_its_work_to_another_one(daemons: Any) -> None:
+    """SIGSTOP: it cannot renew, its warden ends its jobs, and the Router hands them on."""
+    daemons.cluster(brokers=2)
+    with daemons.manager() as manager:
+        daemons.until(lambda: len(manager.cluster()["brokers"]) == 2, what="both Brokers have joined")
+        jobs = [Job("nap", {"seconds": 3.0}, name=f"nap{index}") for index in range(4)]
+        pipeline = Pipeline(dict.fromkeys(jobs), data={})
+        run = manager.start(pipeline)
+        daemons.until(lambda: list(manager.status(run).states.values()).count("running") == 4)
+        daemons.note_children()
+        broker = psutil.Process(daemons.processes["broker"].pid)
+        broker.suspend()
+        manager.wait(pipeline, 60)
+        assert not pipeline.failed
+        broker.resume()
+    assert set(committed(daemons.data, run).values()) == {1}
+
+
+def test_cancel_ends_the_whole_process_tree(daemons: Any) -> None:
+    daemons.cluster()
+    with daemons.manager() as manager:
+        pipeline = Pipeline({Job("spawn_and_sleep"): None}, data={"folder": str(daemons.folder)})
+        run = manager.start(pipeline)
+        child = daemons.folder / "child"
+        daemons.until(lambda: child.exists() and child.read_text(), what="the job has a child of its own")
+        pid = int(child.read_text())
+        manager.cancel(run, "enough")
+        manager.wait(pipeline, 30)
+        assert pipeline.error.reason == "enough"
+        assert manager.status(run).state == "cancelled"
+        daemons.until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", 10, "the child is gone")
+
+
+def test_up_starts_again_whatever_dies(daemons: Any) -> None:
+    up = daemons.start("up")
+    with daemons.manager() as manager:
+        pipeline = slow_pipeline(daemons.folder)
+        run = manager.start(pipeline)
+        for kind in ("router", "pipeliner", "broker"):
+            children = psutil.Process(up.pid).children()
+            (victim,) = [one for one in children if kind in one.cmdline()]
+            daemons.note_children()
+            victim.send_signal(signal.SIGKILL)
+            gone = victim.pid
+            daemons.until(
+                lambda gone=gone, kind=kind: any(
+                    kind in one.cmdline() and one.pid != gone for one in psutil.Process(up.pid).children()
+                ),
+                what=f"a new {kind}",
+            )
+        manager.wait(pipeline, 60)
+        assert not pipeline.failed
+    assert set(committed(daemons.data, run).values()) == {1}
