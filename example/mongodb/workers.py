@@ -1,16 +1,21 @@
-from headrace import Job, Pipeline, worker
+"""Two workers: what one returns, the other requires. They know nothing of MongoDB."""
+
+from collections import Counter
+
+from headrace import Worker
 
 
-@worker
-def measure(levels):
-    return {"highest": max(levels), "lowest": min(levels)}
+class CountWords(Worker):
+    requires = ["text"]
+
+    def process(self, data):
+        words = data["text"].lower().split()
+        return {"number_of_words": len(words), "most_common": Counter(words).most_common(3)}
 
 
-@worker
-def difference(highest, lowest):
-    return {"difference": highest - lowest}
+class Report(Worker):
+    requires = ["id", "number_of_words", "most_common"]
 
-
-pipeline = Pipeline(
-    {Job(measure): Job(difference)}, data={"levels": [3.1, 2.7, 4.4], "id": "mill-pond"}, title="water levels"
-)
+    def process(self, data):
+        common = ", ".join(f"{word} ({count})" for word, count in data["most_common"])
+        return {"report": f"{data['id']}: {data['number_of_words']} words, most of all {common}"}
