@@ -11,26 +11,22 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from ..pipeline.errors import JournalDamaged, JournalError
-from ..pipeline.facts import EpochBegan, RunFact, unpack_fact
+from ..pipeline.facts import EpochBegan, unpack_fact
 from .mark import Marked, read_mark
 from .standing import INLINE_DATA, Standing
 from .tables import APPLICATION, OPEN_STATES, OWN, STATE, VERSION, fact_crc, input_crc
 
 NAME = "journal.db"
+NOT_A_JOURNAL = "it is no journal of a Router"
 Complain = Callable[[str], None]
 Row = tuple[Any, ...]
 
 FACT_COLUMNS = "run, seq, prior, kind, job, path, round, attempt, body, crc"
-RUN_COLUMNS = (
-    "number, id, title, key, accepted, active, control, paused, cancelled, ending, round, "
-    "verdict, ended, duration, error"
-)
-_RUN_WIDTH = 15
 _OPEN = f"INDEXED BY runs_by_state WHERE {STATE} IN ({', '.join(repr(state) for state in OPEN_STATES)})"
-_RUNS = f"SELECT {RUN_COLUMNS}, definition, data, crc FROM (SELECT * FROM runs {{}}) LEFT JOIN inputs USING (number)"
+_RUNS = "SELECT number, id, definition, data, crc FROM (SELECT number, id FROM runs {}) LEFT JOIN inputs USING (number)"
 _FACTS = (
     f"SELECT {FACT_COLUMNS} FROM (SELECT number FROM runs {{}}) "
     "CROSS JOIN facts INDEXED BY facts_by_run ON run = number"
@@ -81,6 +77,8 @@ def inspect(folder: Path) -> Found:
     try:
         if _is_empty(connection) and (marked is None or not marked.sequence):
             return Found()
+        if not is_journal(connection):
+            damaged(NOT_A_JOURNAL)
         if problem := check_version(connection):
             raise JournalError(f"{path} cannot be used: {problem}")
         return Found(
@@ -115,12 +113,13 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
 
 
+def is_journal(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("PRAGMA application_id").fetchone() == (APPLICATION,))
+
+
 def check_version(connection: sqlite3.Connection) -> str | None:
-    """Why this file is no journal that can be read, if so."""
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    """Why this journal is not for this release, if so."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application != APPLICATION:
-        return "it is no journal of a Router"
     if version > VERSION:
         return f"it was written by a newer Headrace (schema {version}, this one reads up to {VERSION})"
     return None
@@ -170,43 +169,34 @@ def is_whole(row: Row) -> bool:
 
 
 def replay(connection: sqlite3.Connection, complain: Complain, everything: bool = False) -> Iterator[Standing]:
-    """The open runs (or all), replayed from their facts, which are checked on the way against each other, their
-    checksums, and the row that was kept beside them."""
-    which = "" if everything else _OPEN
+    """The open runs (or all, in the order of their numbers), replayed from their facts; these are checked on the way
+    against each other and their checksums."""
+    which = "NOT INDEXED" if everything else _OPEN
     facts = connection.execute(_FACTS.format(which))
-    fact = facts.fetchone()
-    for row in connection.execute(_RUNS.format(which)):
-        number, name = row[0], row[1]
-        standing = Standing(name, number)
+    fact = next(facts, None)
+    for number, run, definition, data, crc in connection.execute(_RUNS.format(which)):
+        standing = Standing(run, number)
         last = 0
         while fact is not None and fact[0] == number:
-            seq = fact[1]
             if fact[2] != last:
-                complain(f"run {name} has lost facts between {last} and {seq}")
+                complain(f"run {run} has lost facts between {last} and {fact[1]}")
             if not is_whole(fact):
-                complain(f"fact {seq} of run {name} is not what was written (its checksum is wrong)")
+                complain(f"fact {fact[1]} of run {run} is not what was written (its checksum is wrong)")
             elif fact[4] is None:
-                standing.apply(cast(RunFact, unpack_fact(fact[8])))
-            last = seq
-            fact = facts.fetchone()
+                standing.apply(unpack_fact(fact[8]))
+            last = fact[1]
+            fact = next(facts, None)
         standing.last = last
-        _check_run(row, standing, complain)
+        if standing.run != run:
+            complain(f"the row of run {run} in the table of runs is not about the run that fact {number} accepted")
+        if not _is_input_whole(number, definition, data, crc):
+            complain(f"the definition or the data of run {run} is not what was written")
+        elif data is not None:
+            standing.data_size = len(data)
+            standing.data = data if len(data) <= INLINE_DATA else None
         yield standing
     if fact is not None:
         complain(f"the facts of run number {fact[0]} are out of place")
-
-
-def _check_run(row: Row, standing: Standing, complain: Complain) -> None:
-    definition, data, crc = row[_RUN_WIDTH:]
-    if not standing.last:
-        complain(f"run {standing.id} has no facts")
-    elif row[:_RUN_WIDTH] != standing.row():
-        complain(f"the row of run {standing.id} in the table of runs is not what its facts say")
-    if not _is_input_whole(standing.number, definition, data, crc):
-        complain(f"the definition or the data of run {standing.id} is not what was written")
-    elif data is not None:
-        standing.data_size = len(data)
-        standing.data = data if len(data) <= INLINE_DATA else None
 
 
 def _is_input_whole(number: int, definition: Any, data: Any, crc: Any) -> bool:

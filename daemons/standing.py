@@ -5,7 +5,7 @@ Ends of attempts leave it as it is: they are judged by Pipeliners, never here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -15,18 +15,20 @@ from ..pipeline.facts import (
     Accepted,
     Cancelled,
     Ending,
+    Fact,
     Finished,
     Path,
     Paused,
     Released,
     Reopened,
     RunError,
-    RunFact,
     Verdict,
 )
 
 INLINE_DATA = 64 * 1024
 """Run data up to this size stands beside an open run; more is read when it is asked for."""
+
+_DEFAULTS = RunOptions()
 
 
 @dataclass(slots=True)
@@ -36,7 +38,9 @@ class Standing:
     id: str
     number: int
     """The sequence of its `Accepted`."""
-    options: RunOptions = field(default_factory=RunOptions)
+    run: str = ""
+    """The id again, as its `Accepted` says."""
+    options: RunOptions = _DEFAULTS
     accepted_at: float = 0.0
     started_at: float | None = None
     """Wall time of its `Released`, or of its `Accepted` when it did not have to wait."""
@@ -61,11 +65,11 @@ class Standing:
     def key(self) -> str | None:
         return self.options.key
 
-    def apply(self, fact: RunFact) -> None:
+    def apply(self, fact: Fact) -> None:
         match fact:
             case Accepted():
-                self.options, self.accepted_at, self.parent = fact.options, fact.at, fact.parent
-                self.active = fact.active
+                self.run, self.options, self.accepted_at = fact.run, fact.options, fact.at
+                self.parent, self.active = fact.parent, fact.active
                 self.started_at = fact.at if fact.active else None
             case Released():
                 self.active, self.started_at = True, fact.at
@@ -82,7 +86,7 @@ class Standing:
                 self.finished = fact
 
     def row(self) -> tuple[Any, ...]:
-        """What its row in `runs` has to hold, in the order of the columns."""
+        """What its row in `runs` has to hold, in the order of `RUN_COLUMNS`."""
         end = self.finished
         return (
             self.number,

@@ -28,7 +28,7 @@ def sweep_slice(connection: sqlite3.Connection, now: float) -> None:
 
 
 def _sweep_run(connection: sqlite3.Connection, number: int) -> None:
-    chosen = "SELECT seq FROM facts INDEXED BY facts_by_run WHERE run = ? ORDER BY seq DESC LIMIT ?"
+    chosen = "SELECT seq FROM facts INDEXED BY facts_by_run WHERE run = ? ORDER BY seq LIMIT ?"
     gone = connection.execute(f"DELETE FROM facts WHERE seq IN ({chosen})", (number, SLICE)).rowcount
     connection.execute("UPDATE meta SET value = value + ? WHERE name = 'pruned'", (gone,))
     if gone < SLICE:

@@ -33,6 +33,10 @@ STATE = (
 """The state of a run, derived and never stored, so that it cannot contradict its row. An index is on this very text."""
 OPEN_STATES = ("waiting", "running", "cancelling")
 
+RUN_COLUMNS = (
+    "number, id, title, key, accepted, active, control, paused, cancelled, ending, round, "
+    "verdict, ended, duration, error"
+)
 SCHEMA = (
     """CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID""",
     """CREATE TABLE facts (
