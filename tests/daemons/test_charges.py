@@ -1,0 +1,146 @@
+"""The runs in a Pipeliner's charge, driven by hand."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+from headrace.daemons.charges import Charges
+from headrace.daemons.protocol import Conclude, Drop, Enqueue, Halt, News, Take
+from headrace.pipeline.compile import definition_of
+from headrace.pipeline.definition import RunOptions
+from headrace.pipeline.facts import Accepted, Cancelled, Failure, Returned, pack_fact
+
+from headrace import Job, Pipeline
+
+
+def definition(*names: str, **options: Any) -> bytes:
+    """A chain."""
+    jobs = [Job(name) for name in names]
+    edges: Any = dict(pairwise(jobs)) or {jobs[0]: None}
+    return definition_of(Pipeline(edges, **options))
+
+
+def facts(first: int, *some: Any) -> list[tuple[int, msgspec.Raw]]:
+    return [(first + offset, msgspec.Raw(pack_fact(fact))) for offset, fact in enumerate(some)]
+
+
+ACCEPTED = Accepted("r", 0.0, RunOptions())
+
+
+def take(number: int = 1, packed: bytes | None = None, *some: Any, window: int = 2000) -> Take:
+    return Take(
+        "r", number, 0, definition("A", "B") if packed is None else packed, facts(1, ACCEPTED, *some), 1, window=window
+    )
+
+
+def returned(job: str, kind: Any = "success", **fields: Any) -> Returned:
+    return Returned(job, (), 1, kind, **fields)
+
+
+def test_a_run_goes_from_its_take_to_its_verdict() -> None:
+    charges = Charges()
+    charges.handle(take())
+    (enqueue,) = charges.flush()
+    assert isinstance(enqueue, Enqueue)
+    assert [one.job for one in enqueue.ready] == ["A"] and (enqueue.take, enqueue.seen) == (1, 1)
+    charges.handle(News("r", 1, 0, facts(2, returned("A"))))
+    (enqueue,) = charges.flush()
+    assert isinstance(enqueue, Enqueue) and [one.job for one in enqueue.ready] == ["B"] and enqueue.seen == 2
+    charges.handle(News("r", 1, 0, facts(3, returned("B"))))
+    assert charges.flush() == [Conclude("r", 1, 3, "success", None, True)]
+    charges.repeat()
+    assert charges.flush() == [Conclude("r", 1, 3, "success", None, True)]
+    charges.handle(Drop("r", 1))
+    charges.validate()
+    assert not len(charges)
+
+
+def test_a_new_take_hands_out_again_what_has_not_ended() -> None:
+    charges = Charges()
+    charges.handle(take())
+    charges.flush()
+    charges.handle(Take("r", 2, 0, None, facts(2, returned("A")), 1))
+    (enqueue,) = charges.flush()
+    assert isinstance(enqueue, Enqueue) and (enqueue.take, [one.job for one in enqueue.ready]) == (2, ["B"])
+    charges.handle(Take("r", 3, 0, None, [], 1))
+    (enqueue,) = charges.flush()
+    assert isinstance(enqueue, Enqueue) and [one.job for one in enqueue.ready] == ["B"]
+    charges.validate()
+
+
+def test_what_comes_under_an_older_take_is_not_heard() -> None:
+    charges = Charges()
+    charges.handle(take(5))
+    charges.flush()
+    charges.handle(News("r", 4, 0, facts(2, returned("A"))))
+    charges.handle(take(4))
+    charges.handle(Drop("r", 4))
+    assert charges.flush() == [] and charges.holding() == (("r", 5, 1),)
+
+
+def test_no_more_than_the_window_is_handed_out() -> None:
+    charges = Charges()
+    jobs = [Job("W", name=f"n{index}") for index in range(10)]
+    charges.handle(take(1, definition_of(Pipeline(dict.fromkeys(jobs))), window=4))
+    (enqueue,) = charges.flush()
+    assert isinstance(enqueue, Enqueue) and len(enqueue.ready) == 4
+    charges.handle(News("r", 1, 0, facts(2, returned("n0"), returned("n1"))))
+    (enqueue,) = charges.flush()
+    assert isinstance(enqueue, Enqueue) and len(enqueue.ready) == 2
+    charges.validate()
+
+
+def test_nothing_is_decided_before_the_last_page_of_a_take() -> None:
+    charges = Charges()
+    charges.handle(Take("r", 1, 0, definition("A", "B"), facts(1, ACCEPTED), 1, more=True))
+    assert charges.flush() == []
+    charges.handle(News("r", 1, 0, facts(2, returned("A"))))
+    (enqueue,) = charges.flush()
+    assert isinstance(enqueue, Enqueue) and [one.job for one in enqueue.ready] == ["B"]
+
+
+def test_a_cancel_halts_what_was_handed_out_and_ends_cancelled() -> None:
+    charges = Charges()
+    charges.handle(take())
+    charges.flush()
+    charges.handle(News("r", 1, 1, facts(2, Cancelled(0.0, 1, "enough"))))
+    halt, *_ = charges.flush()
+    assert halt == Halt("r", 1, 2, [("A", ())])
+    charges.handle(News("r", 1, 1, facts(3, returned("A", "cancelled"))))
+    (conclude,) = charges.flush()
+    assert isinstance(conclude, Conclude) and conclude.verdict == "cancelled"
+    assert conclude.error is not None and conclude.error.reason == "enough"
+
+
+def test_a_failure_ends_the_run_with_job_and_reason() -> None:
+    charges = Charges()
+    charges.handle(take())
+    charges.flush()
+    charges.handle(News("r", 1, 0, facts(2, returned("A", "failed", error=Failure("ValueError", "boom", "Traceback")))))
+    (conclude,) = charges.flush()
+    assert isinstance(conclude, Conclude) and conclude.error is not None
+    assert (conclude.verdict, conclude.error.job, conclude.error.traceback) == ("failed", "A", "Traceback")
+    assert "boom" in conclude.error.reason
+
+
+def test_a_run_that_cannot_be_read_fails_alone() -> None:
+    charges = Charges()
+    charges.handle(Take("bad", 1, 0, b"\xc1 rubbish", [], 1))
+    charges.handle(take(2))
+    said = {message.run: message for message in charges.flush() if isinstance(message, Enqueue | Conclude)}
+    assert isinstance(said["r"], Enqueue)
+    bad = said["bad"]
+    assert isinstance(bad, Conclude) and bad.verdict == "failed"
+    assert bad.error is not None and "cannot be tracked" in bad.error.reason
+    charges.validate()
+
+
+def test_a_fact_that_cannot_be_is_the_end_of_that_run_only() -> None:
+    charges = Charges()
+    charges.handle(take())
+    charges.flush()
+    charges.handle(News("r", 1, 0, facts(2, returned("NoSuchJob"))))
+    (conclude,) = charges.flush()
+    assert isinstance(conclude, Conclude) and conclude.verdict == "failed" and conclude.seen == 2

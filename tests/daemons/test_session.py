@@ -1,0 +1,94 @@
+"""The peer's side of membership, driven by hand."""
+
+from itertools import count
+
+from headrace.daemons.protocol import (
+    Again,
+    Beat,
+    FromRouter,
+    Hello,
+    Noted,
+    Outbound,
+    Pulse,
+    Refuse,
+    Welcome,
+)
+from headrace.daemons.session import Session, Standing
+
+
+class Peer:
+    """A session whose Router we play."""
+
+    def __init__(self) -> None:
+        names = count(1)
+        self.session = Session("me", lambda: Hello("pipeliner", "host/1"), lambda: f"session{next(names)}")
+        self.now = 0.0
+        self.sent = 0
+
+    def due(self) -> object:
+        envelope = self.session.due(self.now, lambda now, seen: Beat(now, seen))
+        return envelope and (envelope.session, envelope.number, envelope.messages[0])
+
+    def hear(self, *messages: FromRouter, session: str = "session1", epoch: int = 1, skip: int = 0) -> list[FromRouter]:
+        self.sent += 1 + skip
+        return self.session.receive(Outbound(1, epoch, session, self.sent, list(messages)), self.now)
+
+    def join(self) -> None:
+        self.due()
+        self.hear(Welcome())
+        self.due()
+
+
+def test_it_says_hello_until_it_is_welcome() -> None:
+    peer = Peer()
+    session, number, message = peer.due()  # type: ignore[misc]
+    assert (session, number) == ("session1", 1) and isinstance(message, Hello)
+    assert peer.due() is None
+    peer.now = 2.0
+    assert peer.due()[0] == "session2"  # type: ignore[index]
+    assert peer.hear(Welcome(), session="session1") == []  # an answer to the first one is too late
+    peer.sent = 0
+    peer.hear(Welcome(lease_time=5.0), session="session2")
+    assert peer.session.joined and peer.session.lease_time == 5.0
+
+
+def test_heartbeats_are_answered_and_renew_from_their_own_stamp() -> None:
+    peer = Peer()
+    peer.join()
+    peer.now = 2.0
+    _, number, beat = peer.due()  # type: ignore[misc]
+    assert isinstance(beat, Beat) and beat.stamp == 2.0 and number == 3
+    peer.now = 2.5
+    peer.hear(Pulse(2.0))
+    assert peer.session.renewed == 2.0
+
+
+def test_a_gap_another_epoch_and_again_each_lead_to_a_new_session() -> None:
+    for spoil in ({"skip": 1}, {"epoch": 2}, {}):
+        peer = Peer()
+        peer.join()
+        messages: list[FromRouter] = [Noted([1])] if spoil else [Noted([1]), Again(), Noted([2])]
+        passed = peer.hear(*messages, **spoil)  # type: ignore[arg-type]
+        assert passed == ([] if spoil else [Noted([1])])
+        assert peer.session.standing is Standing.GREETING
+        session, number, message = peer.due()  # type: ignore[misc]
+        assert (session, number) == ("session2", 1) and isinstance(message, Hello)
+
+
+def test_a_silent_router_is_greeted_anew() -> None:
+    peer = Peer()
+    peer.join()
+    for step in range(4):
+        peer.now = 2.0 * (step + 1)
+        last = peer.due()
+    assert isinstance(last[2], Hello)  # type: ignore[index]
+
+
+def test_a_refusal_is_told_and_tried_again_after_a_pause() -> None:
+    peer = Peer()
+    peer.due()
+    assert peer.hear(Refuse("too old")) == [Refuse("too old")]
+    peer.now = 2.0
+    assert peer.due() is None
+    peer.now = peer.session.next_deadline()
+    assert isinstance(peer.due()[2], Hello)  # type: ignore[index]
