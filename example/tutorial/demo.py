@@ -71,7 +71,7 @@ def daemons(environment, folder):
                 )
             print(f"started {name}, pid {processes[name].pid}")
         yield processes
-        check_that_they_live(processes, folder)
+        check_that_they_live(processes)
     except Exception:
         for name in processes:
             print(f"--- {name}\n{(folder / f'{name}.log').read_text()[-3000:]}", file=sys.stderr)
@@ -81,7 +81,7 @@ def daemons(environment, folder):
             stop(process)
 
 
-def check_that_they_live(processes, folder=None):
+def check_that_they_live(processes):
     for name, process in processes.items():
         if process.poll() is not None:
             raise RuntimeError(f"{name} has ended with exit code {process.returncode}")

@@ -6,6 +6,7 @@ python -m unittest test_workers.py
 import unittest
 
 from web_server import PAGES, serving_pages
+
 from workers import Downloader, GetLinks, GetTextAndWords
 
 
