@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from ..pipeline.errors import JobCancelled
+from ..pipeline.errors import JobCancelled, JobError
 from ..pipeline.task import Given, Want
 from .framing import CHUNK, frame, to_worker
 from .interruption import Interruption
@@ -33,6 +33,7 @@ class Channel:
         self.closed = False
         self.leaving = False
         self.monitoring: deque[Monitoring] = deque()
+        self._owner = os.getpid()
         self._stream = stream
         self._interruption = interruption
         self._reader = to_worker()
@@ -70,6 +71,8 @@ class Channel:
 
     def fetch(self, wants: Sequence[Want]) -> list[Given]:
         """The answers, after all questions have been sent."""
+        if os.getpid() != self._owner:
+            raise JobError("results cannot be read in a process that a worker has forked: read them before")
         numbers = [self._new_number() for _ in wants]
         try:
             with self._shield():

@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from typing import Any
 
@@ -36,7 +37,7 @@ GRACE = 3.0
 MAX_OUTPUT = 256 * 1024 * 1024
 TAIL = 4096
 LOOK_EVERY = 0.2
-"""Seconds between two looks at a command that has ended while something that it left behind holds its output open."""
+"""Seconds between two looks at a silent command: it may have ended while something else holds its output open."""
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 
 
@@ -158,22 +159,23 @@ class CommandRunnable(Runnable):
 
 
 def _pump(process: subprocess.Popen[bytes]) -> bytes:
-    """Pass standard error on to the log while the command runs; returns its end."""
+    """Pass standard error on to the log until the command ends; returns its end."""
     assert process.stderr is not None
     pipe = process.stderr.fileno()
     tail = b""
-    ended = False
+    patience = 0.0
     while True:
-        if not select.select([pipe], [], [], LOOK_EVERY)[0]:
-            if ended:
+        if not patience and process.poll() is not None:
+            _signal(process, signal.SIGKILL)  # what it left behind in its group may hold the pipe open
+            patience = time.monotonic() + LOOK_EVERY
+        if select.select([pipe], [], [], LOOK_EVERY)[0]:
+            chunk = os.read(pipe, 65536)
+            if not chunk:
                 return tail
-            ended = process.poll() is not None
-            continue
-        chunk = os.read(pipe, 65536)
-        if not chunk:
-            return tail
-        _write(2, chunk)
-        tail = (tail + chunk)[-TAIL:]
+            _write(2, chunk)
+            tail = (tail + chunk)[-TAIL:]
+        if patience and time.monotonic() > patience:
+            return tail  # something outside of the group holds it
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

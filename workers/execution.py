@@ -139,8 +139,10 @@ class Execution:
                 answer = self._awaited(answer)
             return answer
         finally:
-            interruption.close()
-            running.reset(token)
+            try:
+                interruption.close()
+            finally:
+                running.reset(token)
 
     def _retrieved(self, attempt: Attempt) -> Any:
         self._in_store = True

@@ -145,6 +145,8 @@ class WorkerProcess:
             outcome = _never_begun(lease, self._interruption.stopped(lease) or "cancelled")
         else:
             outcome = self._execution.run(packet.header, packet.assignment)
+        if os.getpid() != self._up.pid:
+            os._exit(0)  # user code has forked, and comes back here in the child
         self._channel.send(Ended(outcome))
         return True
 
@@ -198,19 +200,43 @@ def _set_up_logging() -> None:
 
 
 def _handle_signals(channel: Channel, interruption: Interruption) -> None:
-    """SIGTERM reads the stream and interrupts; what a worker forks itself gets the ordinary SIGTERM back."""
-    owner = os.getpid()
-
-    def look(number: int, _: FrameType | None) -> None:
-        if os.getpid() != owner:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-            return
-        channel.look()
-        interruption.check()
-
-    signal.signal(signal.SIGTERM, look)
+    """SIGTERM reads the stream and interrupts; what user code forks gets the ordinary SIGTERM back."""
+    signal.signal(signal.SIGTERM, StopHandler(channel, interruption))
     signal.signal(signal.SIGINT, _nothing)
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM]),
+        after_in_child=_forget_signals,
+    )
+
+
+class StopHandler:
+    """Handles SIGTERM. A second one that comes in the middle of the first is the first one's to handle."""
+
+    def __init__(self, channel: Channel, interruption: Interruption) -> None:
+        self._channel = channel
+        self._interruption = interruption
+        self._busy = False
+        self._again = False
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        self._again = True
+        if self._busy:
+            return
+        while self._again:
+            self._busy = True
+            try:
+                self._again = False
+                self._channel.look()
+            finally:
+                self._busy = False
+        self._interruption.check()
+
+
+def _forget_signals() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
 def _nothing(number: int, _: FrameType | None) -> None:

@@ -1,0 +1,91 @@
+"""Output of attempts: tried in child processes, because it redirects the whole process."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from headrace.workers.capture import tail
+
+
+def run(program: str, *arguments: object) -> str:
+    """A program in a process of its own; whatever it writes to descriptor 9 comes back."""
+    read, write = os.pipe()
+    text = "import os, sys\nfrom headrace.workers.capture import Capture, tail\n" + textwrap.dedent(program)
+    command = [sys.executable, "-c", f"import os\nos.dup2({write}, 9)\n{text}", *map(str, arguments)]
+    subprocess.run(command, check=True, pass_fds=[write], stdout=subprocess.DEVNULL)
+    os.close(write)
+    with os.fdopen(read) as told:
+        return told.read()
+
+
+def test_every_way_of_writing_lands_in_the_region_of_its_attempt(tmp_path: Path) -> None:
+    told = run(
+        """
+        import logging, subprocess
+        capture = Capture(sys.argv[1])
+        capture.install()
+        logging.basicConfig()
+        print("from print")
+        logging.warning("from logging")
+        os.write(1, b"from the system\\n")
+        subprocess.run(["echo", "from a child"])
+        print("no newline", end="")
+        first = capture.attempt_ended()
+        second = capture.attempt_ended()
+        print("later")
+        third = capture.attempt_ended()
+        os.write(9, repr([tail(first), second, tail(third), third[1] == first[1] + first[2]]).encode())
+        """,
+        tmp_path / "logs" / "worker-0.log",
+    )
+    first = "from print\nWARNING:root:from logging\nfrom the system\nfrom a child\nno newline"
+    assert told == repr([first, None, "later\n", True])
+
+
+def test_a_file_that_is_full_is_followed_by_another_and_only_two_are_kept(tmp_path: Path) -> None:
+    told = run(
+        """
+        capture = Capture(sys.argv[1], max_size=100)
+        capture.install()
+        regions = []
+        for number in range(4):
+            print(str(number) * 120)
+            regions.append(capture.attempt_ended())
+        print("last")
+        regions.append(capture.attempt_ended())
+        told = [[os.path.basename(region[0]), region[1], tail(region)[:5]] for region in regions]
+        os.write(9, repr(told).encode())
+        """,
+        tmp_path / "worker-0.log",
+    )
+    assert told == repr(
+        [
+            ["worker-0.log", 0, ""],
+            ["worker-0.1.log", 0, ""],
+            ["worker-0.2.log", 0, ""],
+            ["worker-0.3.log", 0, "33333"],
+            ["worker-0.4.log", 0, "last\n"],
+        ]
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["worker-0.3.log", "worker-0.4.log"]
+
+
+def test_a_process_that_follows_another_goes_on_where_that_ended(tmp_path: Path) -> None:
+    (tmp_path / "worker-1.3.log").write_text("before\n")
+    (tmp_path / "worker-1.log").write_text("long before\n")
+    (tmp_path / "worker-11.9.log").write_text("another slot\n")
+    run(
+        "capture = Capture(sys.argv[1]); capture.install(); print('now'); assert capture.attempt_ended()[1] == 7",
+        tmp_path / "worker-1.log",
+    )
+    assert (tmp_path / "worker-1.3.log").read_text() == "before\nnow\n"
+
+
+def test_the_tail_is_bounded_and_whole_characters(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("é" * 5000)
+    assert tail((str(log), 0, 10_000), 4097) == "é" * 2048
+    assert tail((str(tmp_path / "gone"), 0, 5)) == ""
+    assert tail(None) == ""
