@@ -46,7 +46,8 @@ class Doorway:
         self.heard: list[ToRouter] = []
         self.epoch = epoch
         self._numbers: dict[bytes, int] = {}
-        self._socket = zmq.Context.instance().socket(zmq.ROUTER)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind(f"tcp://127.0.0.1:{port or '*'}")
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
@@ -69,6 +70,7 @@ class Doorway:
             if replies:
                 self._send(address, envelope, replies)
         self._socket.close()
+        self._context.term()  # the port is free after that
 
     def _send(self, address: bytes, envelope: Inbound, replies: list[FromRouter]) -> None:
         number = self._numbers[address] = self._numbers.get(address, 0) + 1

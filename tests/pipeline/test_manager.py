@@ -17,12 +17,14 @@ from headrace.daemons.pipeliner import Pipeliner
 from headrace.daemons.protocol import Beat, BrokerCard, Bye, Credit, Hello, Kill, Noted, Outcomes, Run
 from headrace.daemons.router import Router
 from headrace.daemons.session import Session
+from headrace.daemons.values import CHUNK
 from headrace.pipeline.errors import NotFound, Refused, Unreachable, ValueNotSupported
-from headrace.pipeline.facts import Failure
+from headrace.pipeline.facts import Failure, Signs
 from headrace.pipeline.payload import pack
 from headrace.pipeline.task import Assignment, Outcome
+from headrace.stores.values import ValuesFolder
 
-from headrace import AsyncPipelineManager, Job, Pipeline, PipelineManager, submit
+from headrace import AsyncPipelineManager, Gather, Job, Pipeline, PipelineManager, submit
 
 SLOTS = 1000
 PATIENCE = 30.0
@@ -369,10 +371,10 @@ def test_the_status_of_a_run_under_way_shows_what_runs_and_what_waits(site: Site
 
 def test_a_job_that_no_broker_has_is_queued_and_explained(manager: PipelineManager) -> None:
     run = manager.start(Pipeline({Job("Nobody"): None}))
-    while manager.status(run).states != {"Nobody": "queued"}:
+    while not (explanation := manager.explain(run, "Nobody")).details["queued"]:
         pass
-    explanation = manager.explain(run, "Nobody")
-    assert "Nobody" in f"{explanation}" and explanation.details["queued"]
+    assert "Nobody waits" in f"{explanation}"
+    assert manager.status(run).states == {"Nobody": "queued"}
 
 
 def test_a_cancelled_pipeline_ends_with_the_reason(site: Site, manager: PipelineManager) -> None:
@@ -425,6 +427,44 @@ def test_large_runs_are_read_in_pages(site: Site, manager: PipelineManager) -> N
         manager.wait(pipeline, PATIENCE)
     results = manager.results(pipeline)
     assert len(results) == 301 and all(value == [job] * 2000 for job, value in results.items())
+
+
+def test_a_value_in_the_values_folder_is_read_in_chunks(site: Site, manager: PipelineManager) -> None:
+    large = {"rows": "x" * (2 * CHUNK + 1)}
+    folder = ValuesFolder(site.folder / "data" / "values")
+
+    def by_reference(one: Assignment) -> Outcome:
+        if one.job != "B":
+            return succeed(one)
+        packed = pack(large)
+        return Outcome(one.lease, size=len(packed), ref=folder.write(one.run, one.job, one.path, one.lease, packed))
+
+    with Hand(site.api, by_reference):
+        run = manager.start(chain())
+        manager.wait(run, PATIENCE)
+    assert manager.results(run) == {"A": "A", "B": large, "C": "C"}
+    folder.remove_run(run)
+    with pytest.raises(NotFound, match="value"):
+        manager.results(run)
+
+
+def test_below_a_spread_results_are_lists_in_index_order(site: Site, manager: PipelineManager) -> None:
+    def branch(one: Assignment) -> Outcome:
+        if one.job == "A":
+            return Outcome(one.lease, result=pack(["x", "y", "z"]), signs=Signs(spread=3))
+        return Outcome(one.lease, result=pack([one.job, *one.path]))
+
+    pipeline = Pipeline({Job("A", spread=True): Job("B"), Job("B"): Job("C", gather=Gather())})
+    with Hand(site.api, branch):
+        run = manager.start(pipeline)
+        assert manager.wait(run, PATIENCE).state == "success"
+    assert manager.results(run) == {"A": ["x", "y", "z"], "B": [["B", 0], ["B", 1], ["B", 2]], "C": ["C"]}
+
+
+def test_only_what_has_ended_is_retried(manager: PipelineManager) -> None:
+    run = manager.start(chain())
+    with pytest.raises(Refused, match=run):
+        manager.retry(run)
 
 
 def test_prune_takes_a_run_or_an_age(manager: PipelineManager) -> None:
