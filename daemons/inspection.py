@@ -75,8 +75,6 @@ def inspect(folder: Path) -> Found:
         return Found()
     connection = read_only(path)
     try:
-        if _is_empty(connection) and (marked is None or not marked.sequence):
-            return Found()
         if not is_journal(connection):
             damaged(NOT_A_JOURNAL)
         if problem := check_version(connection):
@@ -106,11 +104,6 @@ def is_unusable(error: sqlite3.Error) -> bool:
     """Is it the disk, the rights or another process, and not the content?"""
     code = getattr(error, "sqlite_errorcode", None)
     return isinstance(code, int) and code & 0xFF in _UNUSABLE
-
-
-def _is_empty(connection: sqlite3.Connection) -> bool:
-    """No tables yet: its making was cut short."""
-    return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
 
 
 def is_journal(connection: sqlite3.Connection) -> bool:

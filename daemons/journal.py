@@ -31,7 +31,7 @@ from .mark import Mark, Marked
 from .rows import Ends, Rows
 from .standing import Standing
 from .sweeping import anything_to_sweep, sweep_slice
-from .tables import OWN, check_sqlite, create_tables
+from .tables import OWN, check_sqlite, create_journal
 from .tail import frames_written, torn_text
 
 logger = logging.getLogger(__name__)
@@ -96,8 +96,8 @@ class Journal:
         log = self.path.with_name(f"{NAME}-wal")
         written = frames_written(log)
         try:
-            self._connect()
             marked = found.marked or self._create()
+            self._connect()
             self.recovered = torn_text(log, written, self._empty_log(), found.last)
             if self.recovered:
                 logger.warning("%s", self.recovered)
@@ -116,14 +116,17 @@ class Journal:
             self._connection.execute(f"PRAGMA {pragma}")
 
     def _create(self) -> Marked:
-        """A new journal. Its mark comes first, so that a journal without a mark is never one that was just begun."""
+        """A new journal, which is there whole or not at all; its mark comes first."""
         marked = Marked(os.urandom(16), 0, 0.0)
         mark = Mark(self.folder)
         mark.write(marked)
         mark.sync()
         mark.close()
-        with self._transaction() as connection:
-            create_tables(connection, marked.journal)
+        new = self.folder / "journal.new"
+        for leftover in self.folder.glob(f"{new.name}*"):
+            leftover.unlink()
+        create_journal(new, marked.journal)
+        new.rename(self.path)
         _sync_folder(self.folder)
         return marked
 

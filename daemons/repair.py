@@ -21,7 +21,7 @@ from .effects import Record
 from .inspection import FACT_COLUMNS, NAME, Row, read_only
 from .mark import Mark, Marked, read_mark
 from .rows import Ends, Rows
-from .tables import OWN, create_tables, input_crc
+from .tables import OWN, create_journal, input_crc
 
 LEAP = 1000
 """Epochs skipped, because the last one may be among what is lost and must never begin again."""
@@ -53,23 +53,24 @@ def repair(path: str | Path, into: str | Path) -> Repaired:
     if folder.exists() and any(folder.iterdir()):
         raise JournalError(f"the folder {folder} is not empty; give a new one to repair into")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    identity = _identity(source.parent)
+    create_journal(folder / NAME, identity)
     damaged = read_only(source)
     target = sqlite3.connect(folder / NAME, isolation_level=None)
     try:
-        target.execute("PRAGMA journal_mode = WAL")
-        return _Salvage(damaged, target, source, folder).run()
+        return _Salvage(damaged, target, identity, folder).run()
     finally:
         damaged.close()
         target.close()
 
 
 class _Salvage:
-    def __init__(self, damaged: sqlite3.Connection, target: sqlite3.Connection, source: Path, folder: Path) -> None:
+    def __init__(self, damaged: sqlite3.Connection, target: sqlite3.Connection, identity: bytes, folder: Path) -> None:
         self._damaged = damaged
         self._target = target
         self._folder = folder
         self._repaired = Repaired(str(folder / NAME))
-        self._identity = _identity(source.parent)
+        self._identity = identity
         self._ends: Ends = {None: (OWN, 0)}
         self._names: dict[int, str] = {}
         self._broken: set[int] = set()
@@ -78,7 +79,6 @@ class _Salvage:
 
     def run(self) -> Repaired:
         self._target.execute("BEGIN")
-        create_tables(self._target, self._identity)
         self._copy_facts()
         self._copy_table("tombstones", 6)
         self._copy_table("answers", 4)

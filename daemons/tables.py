@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from typing import Any
 from zlib import crc32
 
@@ -90,12 +91,21 @@ class Insert:
         return self.texts[rows]
 
 
-def create_tables(connection: sqlite3.Connection, identity: bytes) -> None:
-    for statement in SCHEMA:
-        connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION}")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("INSERT INTO meta VALUES ('id', ?), ('pruned', 0)", (identity,))
+def create_journal(path: FilePath, identity: bytes) -> None:
+    """An empty journal, synced."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN")
+        for statement in SCHEMA:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("INSERT INTO meta VALUES ('id', ?), ('pruned', 0)", (identity,))
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
 
 
 def check_sqlite() -> None:

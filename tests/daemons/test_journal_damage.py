@@ -189,9 +189,7 @@ def test_garbage_behind_the_last_commit_does_not_count(tmp_path: Path, garbage: 
     journal.close()
 
 
-def test_a_process_killed_at_any_instant_leaves_a_journal_that_opens(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    writer = """
+WRITER = """
 import sys
 from headrace.daemons.effects import Record
 from headrace.daemons.journal import Journal
@@ -209,11 +207,15 @@ while True:
     number += 1
     print(journal.last, flush=True)
 """
+
+
+def test_a_process_killed_at_any_instant_leaves_a_journal_that_opens(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
     chance = random.Random(7)
     last = 0
     for _ in range(6):
         with subprocess.Popen(
-            [sys.executable, "-c", writer, str(folder)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True
         ) as process:
             assert process.stdout is not None
             for _ in range(chance.randrange(1, 60)):
@@ -268,17 +270,102 @@ while True:
         process.kill()
 
 
+ONLY_WHAT_IS_SYNCED = """
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+static int keep(int fd, const char *name) {
+    char to[4200], temporary[4300], block[65536];
+    ssize_t size;
+    off_t at = 0;
+    snprintf(to, sizeof to, "%s/%s", getenv("DISK"), name);
+    snprintf(temporary, sizeof temporary, "%s.copy", to);
+    int copy = open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    for (; (size = pread(fd, block, sizeof block, at)) > 0; at += size)
+        if (write(copy, block, size) != size) return -1;
+    close(copy);
+    return rename(temporary, to);
+}
+static void keep_names(const char *folder) {
+    char path[4200];
+    struct dirent *entry;
+    DIR *here = opendir(folder);
+    while ((entry = readdir(here))) {
+        snprintf(path, sizeof path, "%s/%s", getenv("DISK"), entry->d_name);
+        if (entry->d_type != DT_REG || access(path, F_OK) == 0) continue;
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        int fd = open(path, O_RDONLY);
+        keep(fd, entry->d_name);
+        close(fd);
+    }
+    closedir(here);
+    here = opendir(getenv("DISK"));
+    while ((entry = readdir(here))) {
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (entry->d_type != DT_REG || access(path, F_OK) == 0) continue;
+        snprintf(path, sizeof path, "%s/%s", getenv("DISK"), entry->d_name);
+        unlink(path);
+    }
+    closedir(here);
+}
+int fsync(int fd) {
+    char link[64], name[4096];
+    struct stat found;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t size = readlink(link, name, sizeof name - 1);
+    if (size < 0 || fstat(fd, &found)) return -1;
+    name[size] = 0;
+    if (S_ISREG(found.st_mode)) return keep(fd, basename(name));
+    keep_names(name);
+    return 0;
+}
+int fdatasync(int fd) { return fsync(fd); }
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("cc") is None, reason="compiles an fsync for Linux")
+def test_a_power_cut_keeps_every_fact_that_was_acknowledged(tmp_path: Path) -> None:
+    """The worst of power cuts: whatever was not synced is gone."""
+    (tmp_path / "disk.c").write_text(ONLY_WHAT_IS_SYNCED)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "disk.so", tmp_path / "disk.c"], check=True)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    environment = {**os.environ, "LD_PRELOAD": str(tmp_path / "disk.so"), "DISK": str(disk)}
+    chance = random.Random(3)
+    epoch = 0
+    for _ in range(4):
+        command = [sys.executable, "-c", WRITER, str(tmp_path / "data")]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            acknowledged = [int(process.stdout.readline()) for _ in range(chance.randrange(50, 200))]
+            process.kill()
+            acknowledged += [int(line) for line in process.stdout if line.endswith("\n")]
+        shutil.rmtree(tmp_path / "data")
+        shutil.copytree(disk, tmp_path / "data")
+        report = verify(tmp_path / "data")
+        assert report.ok, str(report)
+        assert report.last >= acknowledged[-1] and report.epoch == epoch + 1
+        epoch = report.epoch
+
+
 def test_a_making_that_was_cut_short_begins_again(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     mark = Mark(folder)
     mark.write(Marked(b"0" * 16, 0, 0.0))
     mark.close()
-    (folder / "journal.db").touch()
-    journal = Journal.open(folder)
-    assert (journal.epoch, journal.last) == (1, 1)
-    journal.close()
-    assert Journal.open(folder).epoch == 2
+    (folder / "journal.new").write_bytes(b"half of it")
+    (folder / "journal.new-wal").write_bytes(b"and more")
+    for epoch in (1, 2):
+        journal = Journal.open(folder)
+        assert (journal.epoch, journal.last) == (epoch, epoch)
+        journal.close()
+    assert not list(folder.glob("journal.new*"))
 
 
 # Damage
@@ -310,6 +397,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "the journal is gone": (lambda folder: (folder / "journal.db").unlink(), "journal.db is gone"),
     "the journal is emptied": (lambda folder: (folder / "journal.db").write_bytes(b""), "no journal of a Router"),
+    "the journal is another database": (
+        lambda folder: change(folder, "PRAGMA application_id = 5"),
+        "no journal of a Router",
+    ),
     "the journal is no database": (
         lambda folder: (folder / "journal.db").write_bytes(b"text " * 1000),
         "not a database",
