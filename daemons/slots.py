@@ -93,6 +93,8 @@ class Slots:
         self._greeted = -NEVER
         self._lapse_after = 8.0 - MARGIN
         self._stop_at = NEVER
+        self._welcomed = False
+        """The Router has our last Hello: from now on it is told what changes."""
         self._lapsed = True
         """Our leases are not renewed: nothing may run."""
         self._credit = CreditLine()
@@ -185,14 +187,8 @@ class Slots:
         else:
             for slot in sharing.overloaded(self.slots, now):
                 self._take_back(slot)
-        if fresh := self.delivery.fresh(now):
-            self._tell(Outcomes(fresh))
-        if self._handed_back:
-            self._tell(HandedBack(self._handed_back))
-            self._handed_back = []
-        if signals := self._errands.signals():
-            self._tell(signals)
-        self._tell_credit(now)
+        if self._welcomed:
+            self._report(now)
         return self._out()
 
     def stop(self, now: float, grace: float) -> list[BrokerEffect]:
@@ -226,6 +222,8 @@ class Slots:
     def hello(self, now: float) -> Hello:
         """The whole state."""
         self._greeted = now
+        self._welcomed = False
+        self._handed_back = []
         held = [*self.attempts.values(), *(attempt for attempt, _ in self.delivery.kept.values())]
         return Hello(
             "broker",
@@ -248,6 +246,17 @@ class Slots:
         if overdue := self.delivery.overdue(now):
             self._tell(Outcomes(overdue))
         return self._out()
+
+    def _report(self, now: float) -> None:
+        """What has changed since the last time."""
+        if fresh := self.delivery.fresh(now):
+            self._tell(Outcomes(fresh))
+        if self._handed_back:
+            self._tell(HandedBack(self._handed_back))
+            self._handed_back = []
+        if signals := self._errands.signals():
+            self._tell(signals)
+        self._tell_credit(now)
 
     def _card(self) -> BrokerCard:
         cards = self.cards or ()
@@ -272,6 +281,7 @@ class Slots:
 
     def _welcome(self, message: Welcome) -> None:
         self._lapse_after = message.lease_time - MARGIN
+        self._welcomed = True
         self._credit.reset()
         self._renew(self._greeted)
         for request in self._errands.open():

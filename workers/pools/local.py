@@ -66,6 +66,7 @@ class LocalPool:
         """By serial: those that have not ended."""
         self._serial = itertools.count(1)
         self._control: Pipe[control.FromWarden] | None = None
+        self._deadline: float | None = None
         self._selector = selectors.DefaultSelector()
         self._blocked: set[Pipe[FromWorker] | Pipe[control.FromWarden]] = set()
         """Pipes that have more to write than the kernel takes."""
@@ -118,6 +119,7 @@ class LocalPool:
         self._order(slot, control.Kill)
 
     def renew(self, at: float | None) -> None:
+        self._deadline = at
         if self._control is not None:
             self._send(self._control, control.Deadline(at))
 
@@ -140,7 +142,7 @@ class LocalPool:
         return events
 
     def close(self, grace: float = 0.0) -> None:
-        """Ask everybody to leave, then let the warden kill who has not, and see that it has done so."""
+        """Ask everybody to leave, then let the warden kill who has not, and see that it has. Again is harmless."""
         for process in self._serials.values():
             self._send(process.pipe, Leave())
         end = clock.now() + grace
@@ -172,6 +174,7 @@ class LocalPool:
         self._control = Pipe(ours, control.from_warden())
         self._selector.register(self._control, selectors.EVENT_READ, None)
         self._send(self._control, control.Prepare(os.environ.get("PYTHONPATH")))
+        self._send(self._control, control.Deadline(self._deadline))
         return self._control
 
     def _hear_warden(self, events: list[PoolEvent]) -> None:
