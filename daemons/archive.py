@@ -6,75 +6,22 @@ against its checksum when it is read.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path as FilePath
-from typing import Any, NamedTuple
+from typing import Any
 
-from ..pipeline.errors import JournalDamaged, NotFound
-from ..pipeline.facts import Accepted, Failure, Path, Returned, RunError, unpack_fact
-from .inspection import read_only
+from ..pipeline.errors import JournalDamaged, JournalError, NotFound
+from ..pipeline.facts import Accepted, Path, Returned, unpack_fact
+from .inspection import Row, is_input_whole, is_result_whole, is_unusable, read_only
 from .standing import unpack_error
-from .tables import STATE, below_key, input_crc, key_path, path_key, result_crc
+from .summaries import Kept, Page, Place, Summary, Tombstone
+from .tables import STATE, below_key, key_path, path_key
 
 PAGE_BYTES = 1024 * 1024
 PAGE_FACTS = 5000
 MANY = 200
 """Ids in one question."""
-
-Place = tuple[str, Path, int, int]
-"""(job, path, round, attempt)."""
-
-
-class Summary(NamedTuple):
-    """One line about a run, ended or not."""
-
-    number: int
-    run: str
-    title: str | None
-    key: str | None
-    state: str
-    accepted: float
-    active: bool
-    control: int
-    paused: bool
-    cancelled: str | None
-    ending: str | None
-    round: int
-    verdict: str | None
-    ended: float | None
-    duration: float | None
-    error: RunError | None
-
-
-class Tombstone(NamedTuple):
-    """What is left of a pruned run."""
-
-    run: str
-    key: str | None
-    verdict: str
-    accepted: float
-    ended: float
-    pruned: float
-
-
-class Kept(NamedTuple):
-    """How an instance ended, and what of it is kept: `value` packed, or `ref`, or (not a success) the failure."""
-
-    kind: str
-    value: bytes | None
-    ref: str | None
-    size: int = 0
-    error: Failure | None = None
-    job: str = ""
-    path: Path = ()
-
-
-class Page(NamedTuple):
-    """Results in index order; `next` is where to go on, None at the end."""
-
-    entries: list[Kept]
-    next: int | None
-
 
 _SUMMARY = (
     f"SELECT number, id, title, key, {STATE}, accepted, active, control, paused, cancelled, ending, round, "
@@ -100,7 +47,7 @@ class Archive:
     def ids(self, prefix: str, limit: int) -> list[str]:
         """Ids that begin so."""
         sql = "SELECT id FROM runs WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
-        return [run for (run,) in self.connection.execute(sql, (prefix, f"{prefix}\U0010ffff", limit))]
+        return [run for (run,) in self._rows(sql, prefix, f"{prefix}\U0010ffff", limit)]
 
     def known(self, runs: Iterable[str]) -> list[Summary]:
         """Those of the runs that are in the journal, ended or not. Pruned ones are `tombstones`."""
@@ -124,17 +71,17 @@ class Archive:
         where = "number < ?"
         if state is not None:
             where, limits = f"{STATE} = ? AND {where}", [state, *limits]
-        rows = self.connection.execute(f"{_SUMMARY} WHERE {where} ORDER BY number DESC LIMIT ?", (*limits, limit))
-        return [_summary(row) for row in rows]
+        sql = f"{_SUMMARY} WHERE {where} ORDER BY number DESC LIMIT ?"
+        return [_summary(row) for row in self._rows(sql, *limits, limit)]
 
     def ended_before(self, wall: float, limit: int = 1000) -> list[str]:
         """Runs that were over by then, the oldest end first: what `prune --older` is about."""
-        rows = self.connection.execute("SELECT id FROM runs WHERE ended < ? ORDER BY ended LIMIT ?", (wall, limit))
-        return [run for (run,) in rows]
+        sql = "SELECT id FROM runs WHERE ended < ? ORDER BY ended LIMIT ?"
+        return [run for (run,) in self._rows(sql, wall, limit)]
 
     def totals(self) -> dict[str, int]:
         """How many runs there are, by state."""
-        return dict(self.connection.execute(f"SELECT {STATE}, count(*) FROM runs GROUP BY 1"))
+        return dict(self._rows(f"SELECT {STATE}, count(*) FROM runs GROUP BY 1"))
 
     # What a run was given ---------------------------------------------------------------------------------------
 
@@ -154,7 +101,7 @@ class Archive:
         number, definition, data, crc = self._one(
             f"SELECT number, definition, data, crc FROM inputs WHERE number = {_NUMBER}", run
         )
-        if input_crc(number, definition, data) != crc:
+        if not is_input_whole(number, definition, data, crc):
             raise JournalDamaged(str(self.path), f"the definition or the data of run {run} is not what was written")
         return definition, data
 
@@ -166,7 +113,7 @@ class Archive:
             f"SELECT seq, body FROM facts INDEXED BY facts_by_run WHERE run = {_NUMBER} AND seq > ? "
             "ORDER BY seq LIMIT ?"
         )
-        return self.connection.execute(sql, (run, after, limit)).fetchall()
+        return list(self._rows(sql, run, after, limit))
 
     def all_facts(self, after: int = 0, limit: int = PAGE_FACTS) -> list[tuple[int, str | None, bytes]]:
         """(sequence, run, packed fact) of everything that is not pruned; the Router's own facts have no run."""
@@ -174,11 +121,11 @@ class Archive:
             "SELECT seq, id, body FROM facts LEFT JOIN runs ON number = run "
             "WHERE seq > ? AND (run = 0 OR id IS NOT NULL) ORDER BY seq LIMIT ?"
         )
-        return self.connection.execute(sql, (after, limit)).fetchall()
+        return list(self._rows(sql, after, limit))
 
     def written_at(self, sequence: int) -> float | None:
         """Wall time of the commit of a fact."""
-        row = self.connection.execute("SELECT at FROM facts WHERE seq = ?", (sequence,)).fetchone()
+        row = next(self._rows("SELECT at FROM facts WHERE seq = ?", sequence), None)
         return None if row is None else float(row[0])
 
     def ended(self, run: str, places: Iterable[Place]) -> set[Place]:
@@ -190,7 +137,7 @@ class Archive:
         return {
             (job, path, round, attempt)
             for job, path, round, attempt in places
-            if self.connection.execute(sql, (run, job, path_key(path), round, round, attempt)).fetchone()
+            if next(self._rows(sql, run, job, path_key(path), round, round, attempt), None)
         }
 
     # Results ----------------------------------------------------------------------------------------------------
@@ -198,7 +145,7 @@ class Archive:
     def result(self, run: str, job: str, path: Path = ()) -> Kept | None:
         """How an instance ended: of its last round the success, otherwise the last attempt. None: it has not ended."""
         sql = f"{_KEPT} WHERE run = {_NUMBER} AND job = ? AND path = ?"
-        rows = self.connection.execute(sql, (run, job, path_key(path))).fetchall()
+        rows = list(self._rows(sql, run, job, path_key(path)))
         return self._kept(_best(rows)) if rows else None
 
     def results(
@@ -226,14 +173,13 @@ class Archive:
             where = f"{where} AND job IS NOT NULL"
         if skip:
             grouped = "SELECT job, path FROM facts INDEXED BY facts_by_place"
-            first = self.connection.execute(
-                f"{grouped} WHERE {where} GROUP BY job, path ORDER BY job, path LIMIT 1 OFFSET ?", (*values, skip)
-            ).fetchone()
+            sql = f"{grouped} WHERE {where} GROUP BY job, path ORDER BY job, path LIMIT 1 OFFSET ?"
+            first = next(self._rows(sql, *values, skip), None)
             if first is None:
                 return
             where, values = f"{where} AND (job, path) >= (?, ?)", [*values, *first]
         rows: list[Any] = []
-        for row in self.connection.execute(f"{_KEPT} WHERE {where} ORDER BY job, path, round, attempt", values):
+        for row in self._rows(f"{_KEPT} WHERE {where} ORDER BY job, path, round, attempt", *values):
             if rows and row[2:4] != rows[0][2:4]:
                 yield rows
                 rows = []
@@ -241,9 +187,9 @@ class Archive:
         if rows:
             yield rows
 
-    def _kept(self, row: tuple[Any, ...]) -> Kept:
+    def _kept(self, row: Row) -> Kept:
         seq, kind, job, path, _, body, result, crc = row
-        if result is not None and result_crc(seq, result) != crc:
+        if not is_result_whole(seq, result, crc):
             raise JournalDamaged(str(self.path), f"the result in fact {seq} (job {job!r}) is not what was written")
         if result is not None and kind == "success":
             return Kept(kind, result, None, len(result), None, job, key_path(path))
@@ -255,25 +201,34 @@ class Archive:
 
     def answer(self, request: str) -> tuple[bytes, bytes] | None:
         """(digest of the request's body, packed answer) of a request that was carried out within the last day."""
-        row = self.connection.execute("SELECT digest, body FROM answers WHERE id = ?", (request,)).fetchone()
+        row = next(self._rows("SELECT digest, body FROM answers WHERE id = ?", request), None)
         return None if row is None else (row[0], row[1])
 
     # Asking -----------------------------------------------------------------------------------------------------
 
-    def _one(self, sql: str, run: str) -> tuple[Any, ...]:
-        row: tuple[Any, ...] | None = self.connection.execute(sql, (run,)).fetchone()
+    def _one(self, sql: str, run: str) -> Row:
+        row = next(self._rows(sql, run), None)
         if row is None:
             raise NotFound("run", run, "it may have been pruned")
         return row
 
-    def _among(self, sql: str, names: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    def _among(self, sql: str, names: Iterable[str]) -> Iterator[Row]:
         wanted = list(names)
         for start in range(0, len(wanted), MANY):
             some = wanted[start : start + MANY]
-            yield from self.connection.execute(f"{sql} ({', '.join('?' * len(some))})", some)
+            yield from self._rows(f"{sql} ({', '.join('?' * len(some))})", *some)
+
+    def _rows(self, sql: str, *values: Any) -> Iterator[Row]:
+        """Every question goes through here: a page that cannot be read is an error about the journal, not SQLite's."""
+        try:
+            yield from self.connection.execute(sql, values)
+        except sqlite3.Error as error:
+            if is_unusable(error):
+                raise JournalError(f"the journal {self.path} cannot be read: {error}") from error
+            raise JournalDamaged(str(self.path), f"SQLite says: {error}") from error
 
 
-def _summary(row: tuple[Any, ...]) -> Summary:
+def _summary(row: Row) -> Summary:
     return Summary._make((*row[:15], unpack_error(row[15])))
 
 

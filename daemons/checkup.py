@@ -20,13 +20,14 @@ from .inspection import (
     check_version,
     epoch_began,
     is_journal,
+    is_result_whole,
     is_whole,
     read_only,
     replay,
 )
 from .mark import Marked, read_mark
 from .rows import KINDS
-from .tables import OWN, RUN_COLUMNS, path_key, result_crc
+from .tables import OWN, RUN_COLUMNS, path_key
 
 SHOWN = 100
 """Problems that are told one by one."""
@@ -154,12 +155,6 @@ def read_fact(row: Row) -> Fact | None:
         place = (fact.kind, fact.job, path_key(fact.path), fact.round, fact.attempt)
         return fact if place == (kind, job, path, round, attempt) else None
     return fact if (kind, job) == (KINDS[type(fact)], None) else None
-
-
-def is_result_whole(sequence: int, result: object, check: object) -> bool:
-    if result is None:
-        return check is None
-    return isinstance(result, bytes) and result_crc(sequence, result) == check
 
 
 def _check_own(connection: sqlite3.Connection, own: list[tuple[int, Fact]], report: Report) -> None:

@@ -17,7 +17,7 @@ from ..pipeline.errors import JournalDamaged, JournalError
 from ..pipeline.facts import EpochBegan, unpack_fact
 from .mark import Marked, read_mark
 from .standing import INLINE_DATA, Standing
-from .tables import APPLICATION, OPEN_STATES, OWN, STATE, VERSION, fact_crc, input_crc
+from .tables import APPLICATION, OPEN_STATES, OWN, STATE, VERSION, fact_crc, input_crc, result_crc
 
 NAME = "journal.db"
 NOT_A_JOURNAL = "it is no journal of a Router"
@@ -182,7 +182,7 @@ def replay(connection: sqlite3.Connection, complain: Complain, everything: bool 
         standing.last = last
         if standing.run != run:
             complain(f"the row of run {run} in the table of runs is not about the run that fact {number} accepted")
-        if not _is_input_whole(number, definition, data, crc):
+        if not is_input_whole(number, definition, data, crc):
             complain(f"the definition or the data of run {run} is not what was written")
         elif data is not None:
             standing.data_size = len(data)
@@ -192,8 +192,16 @@ def replay(connection: sqlite3.Connection, complain: Complain, everything: bool 
         complain(f"the facts of run number {fact[0]} are out of place")
 
 
-def _is_input_whole(number: int, definition: Any, data: Any, crc: Any) -> bool:
+def is_input_whole(number: int, definition: Any, data: Any, crc: Any) -> bool:
+    """Are a run's definition and data what was written?"""
     try:
         return bool(input_crc(number, definition, data) == crc)
     except TypeError:
         return False
+
+
+def is_result_whole(sequence: int, result: Any, crc: Any) -> bool:
+    """Is the result beside a fact what was written?"""
+    if result is None:
+        return crc is None
+    return isinstance(result, bytes) and bool(result_crc(sequence, result) == crc)

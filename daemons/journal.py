@@ -241,10 +241,13 @@ class Journal:
 
     def close(self) -> None:
         """Leave one whole file behind, and the mark on disk. Closing again does nothing."""
-        if not self._closed:
-            self._closed = True
+        if self._closed:
+            return
+        self._closed = True
+        try:
             self._write_mark()
             self._mark.sync()
+        finally:
             self._things.close()
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from ..pipeline.errors import JournalError
 from ..pipeline.facts import Accepted, EpochBegan, Fact, Pruned, Returned
-from .checkup import is_result_whole, journal_file, read_fact
+from .checkup import journal_file, read_fact
 from .effects import Record
-from .inspection import FACT_COLUMNS, NAME, Row, read_only
+from .inspection import FACT_COLUMNS, NAME, Row, is_input_whole, is_result_whole, read_only
 from .mark import Mark, Marked, read_mark
 from .rows import Ends, Rows
-from .tables import OWN, create_journal, input_crc
+from .tables import OWN, create_journal
 
 LEAP = 1000
 """Epochs skipped, because the last one may be among what is lost and must never begin again."""
@@ -157,9 +157,9 @@ class _Salvage:
             row = self._damaged.execute(
                 "SELECT definition, data, crc FROM inputs WHERE number = ?", (number,)
             ).fetchone()
-            return (row[0], row[1]) if row is not None and input_crc(number, row[0], row[1]) == row[2] else None
-        except (sqlite3.Error, TypeError):
+        except sqlite3.Error:
             return None
+        return row[:2] if row is not None and is_input_whole(number, *row) else None
 
     def _copy_table(self, table: str, width: int) -> None:
         """Rows that no fact can make again, as far as they can be read."""

@@ -21,7 +21,7 @@ from headrace.daemons.journal import Journal
 from headrace.daemons.mark import Mark, Marked, read_mark
 from headrace.daemons.repair import repair
 from headrace.pipeline.definition import RunOptions
-from headrace.pipeline.errors import JournalDamaged, JournalError
+from headrace.pipeline.errors import JournalDamaged, JournalError, NotFound
 from headrace.pipeline.facts import (
     Accepted,
     Cancelled,
@@ -534,6 +534,42 @@ def test_no_flipped_byte_in_the_log_is_taken_for_the_truth(tmp_path: Path, seed:
             refused += 1
             assert "damaged" in str(damaged) and last > 0
     assert refused > 15
+
+
+def test_a_page_that_cannot_be_read_is_an_error_about_the_journal(folder: Path, tmp_path: Path) -> None:
+    """What belongs to finished runs is not looked at when the journal is opened."""
+    journal = Journal.open(folder)
+    end(journal, OPEN, *range(50, 60), size=9000)
+    tell(journal, (OPEN, Finished(4.0, "success")))
+    journal.close()
+    size = (folder / "journal.db").stat().st_size
+    failed = 0
+    for page in range(1, size // 4096):
+        copy = tmp_path / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(folder, copy)
+        with (copy / "journal.db").open("r+b") as file:
+            file.seek(page * 4096)
+            file.write(b"\xa5" * 4096)
+        try:
+            journal = Journal.open(copy)
+        except JournalError:
+            continue
+        archive = journal.archive
+        questions: list[Callable[[], object]] = [
+            lambda archive=archive: archive.results(OPEN),  # type: ignore[misc]
+            lambda archive=archive: archive.facts(OPEN),  # type: ignore[misc]
+            lambda archive=archive: archive.runs(),  # type: ignore[misc]
+            lambda archive=archive: archive.definition(DONE),  # type: ignore[misc]
+            lambda archive=archive: archive.known([OPEN, DONE]),  # type: ignore[misc]
+        ]
+        for question in questions:
+            try:
+                question()
+            except (JournalError, NotFound):
+                failed += 1
+        journal.close()
+    assert failed > 10
 
 
 def test_a_newer_schema_is_refused_with_its_number(folder: Path) -> None:
