@@ -75,6 +75,17 @@ class Attempt:
             "upstream": self.upstream,
         }
 
+    def brief(self) -> dict[str, Any]:
+        """What the default store looks at: the part of `info` that every job without a store needs."""
+        runnable = self.runnable
+        return {
+            "worker": self.task.worker,
+            "worker_requires": runnable.requires,
+            "worker_optional": runnable.optional,
+            "data": self.data,
+            "upstream": self.upstream,
+        }
+
     def value(self) -> Any:
         """The input of every bind but `store`."""
         return _MAKERS[self.task.bind](self)

@@ -37,6 +37,8 @@ from .storeclass import store_class
 from .storekeeper import Storekeeper
 
 LARGEST_PACKET = 128 * 1024
+IN_A_ROW = 32
+"""Packets between two looks at the stream, when there are that many."""
 LOG_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 
 log = logging.getLogger(__name__)
@@ -77,7 +79,7 @@ class WorkerProcess:
         self._jobs = jobs
         self._channel = channel
         self._interruption = interruption
-        self._monitor = settings.monitor
+        self._jobs_closed = False
         self._packets = msgspec.msgpack.Decoder(Packet)
         self._buffer = memoryview(bytearray(LARGEST_PACKET))
         if settings.folder:
@@ -101,40 +103,48 @@ class WorkerProcess:
         self._up = Up(os.getpid(), tuple(catalog.cards()), tuple(catalog.warnings))
 
     def run(self) -> None:
-        """Wait, then take what came: frames first, because they may be about the next packet."""
+        """Take packets as long as there are any, and look at the stream in between; then wait."""
         channel = self._channel
         interruption = self._interruption
         channel.send(self._up)
-        jobs = self._jobs.fileno()
         poller = select.poll()
         poller.register(channel.fileno(), select.POLLIN)
-        poller.register(jobs, select.POLLIN)
+        poller.register(self._jobs.fileno(), select.POLLIN)
         while not channel.leaving and not channel.closed:
+            for _ in range(IN_A_ROW):
+                if not self._take():
+                    break
+            else:
+                channel.look()
+                continue
+            if self._jobs_closed:
+                return
             try:
                 interruption.waiting = True
-                ready = poller.poll()
+                if not channel.leaving and not channel.monitoring:
+                    poller.poll()
                 interruption.waiting = False
             except Woken:
-                ready = []
-            if len(ready) != 1 or ready[0][0] != jobs:
-                channel.look()
-                self._record_monitoring()
-            elif not self._take():
-                return
+                pass
+            channel.look()
+            self._record_monitoring()
 
     def close(self) -> None:
         self._execution.close()
         logging.shutdown()
 
     def _take(self) -> bool:
-        """Run the attempt of one packet, if nobody took it back. False: there will be no more."""
+        """Run the attempt of one packet. False: there is none, or it is time to leave."""
+        if self._channel.leaving:
+            return False
         try:
             size = self._jobs.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
         except BlockingIOError:
-            return True
-        except OSError:
             return False
+        except OSError:
+            size = 0
         if not size:
+            self._jobs_closed = True
             return False
         packet: Packet | None = self._packets.decode(self._buffer[:size])
         assert packet is not None

@@ -52,7 +52,7 @@ class Upstream(Mapping[str, Any]):
     @property
     def direct(self) -> list[str]:
         """Names of the parents whose results came with the attempt: reading these costs nothing."""
-        return [job for job in self._given() if job in self]
+        return [job for job in self._given() if job in self] if self._assignment.inputs else []
 
     def _given(self) -> dict[str, Supplied]:
         if self._direct is None:

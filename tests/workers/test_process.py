@@ -49,11 +49,12 @@ from headrace.workers.messages import (
 
 PATIENCE = 30.0
 BODY = """
-import socket, sys, msgspec
+import os, socket, sys, msgspec
 from headrace.workers.messages import Settings
 from headrace.workers.process import main
 settings = msgspec.json.decode(sys.argv[3], type=Settings)
 main(socket.socket(fileno=int(sys.argv[1])), socket.socket(fileno=int(sys.argv[2])), settings)
+os._exit(0)
 """
 WORKERS = """
 import logging, os, sys, threading, time
