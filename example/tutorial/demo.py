@@ -153,4 +153,7 @@ def show_dot(pipeline):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
