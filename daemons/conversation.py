@@ -15,8 +15,9 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from ..pipeline.errors import HeadraceError, ProtocolError, Unreachable
 from ..pipeline.payload import unpack
 from ..pipeline.task import Given, Want
+from .pending import Request
 from .protocol import Ask, Control, Done, Fetched, FetchValue, Told
-from .requests import NEWS, Answer, Request, Requests
+from .requests import NEWS, Answer, Requests
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Request)
@@ -124,9 +125,9 @@ class Conversation:
 
     def listen(self, key: str, is_over: Callable[[], bool], until: float | None) -> Flow[bool]:
         """Wait until `is_over`, or until that moment; raises `Unreachable` when the Router falls silent meanwhile."""
-        silences = self.requests.silences
+        silences = self.requests.following.silences
         while not is_over():
-            if self.requests.silences != silences:
+            if self.requests.following.silences != silences:
                 raise Unreachable(self.requests.address, self.requests.timeout)
             if until is not None and self.clock() >= until:
                 return False

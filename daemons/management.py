@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..pipeline.definition import Definition, RunOptions
+from msgspec.structs import replace
+
+from ..pipeline.definition import Definition
 from ..pipeline.errors import NotFound
 from ..pipeline.facts import Fact
 from ..pipeline.pipeline import Pipeline
 from ..pipeline.run import Run
 from .book import Book
 from .conversation import Conversation, Flow, Verb, Wait
+from .following import UNKNOWN
 from .protocol import Submission, Submit
-from .reading import Explanation, RunSummary, Snapshot, read_definition, read_facts, read_runs, read_snapshot
-from .requests import NEWS, UNKNOWN
+from .reading import (
+    Explanation,
+    RunSummary,
+    Snapshot,
+    read_accepted,
+    read_definition,
+    read_facts,
+    read_runs,
+    read_snapshot,
+)
+from .requests import NEWS
 from .results import read_results
 from .submitting import Submitter, receipts_of
 
@@ -55,7 +67,7 @@ class Management:
         """
         now = self.conversation.clock()
         until = now + (UPDATE if timeout is None else timeout)
-        if not self.conversation.requests.followed:
+        if not self.conversation.requests.following.runs:
             until = min(until, now + self._poll_time)
         yield Wait(NEWS, now)
         yield from self.conversation.listen(NEWS, lambda: self.book.news > 0, until)
@@ -70,7 +82,7 @@ class Management:
         until = None if timeout is None else self.conversation.clock() + timeout
         self.book.wait_for(run)
         try:
-            if run not in requests.followed:
+            if run not in requests.following.runs:
                 requests.follow([run])
             yield from self.conversation.listen(run, lambda: self.book.end_of(run) is not None, until)
             end = self.book.end_of(run)
@@ -82,7 +94,10 @@ class Management:
             raise TimeoutError(f"run {run} has not ended within {timeout:g} s; it goes on, and can be waited for again")
         if end.error and end.error.kind == UNKNOWN:
             raise NotFound("run", run, "it may have been pruned")
-        return (yield from self.status(run))
+        try:
+            return (yield from self.status(run))
+        except NotFound:  # pruned, and only its end is kept
+            return Run(run, end.verdict, self._results_of(run), end.error, {}, end.duration)
 
     def forget(self, pipeline: Pipeline | str | None = None) -> None:
         """Keep these pipelines in mind no longer: one, or all that have finished. Runs go on all the same."""
@@ -99,10 +114,7 @@ class Management:
     def status(self, pipeline: Pipeline | str) -> Flow[Run]:
         """The run as it is now: state, error, duration and states of jobs; its results are fetched when looked at."""
         taken = yield from self.snapshot(pipeline)
-
-        def results() -> dict[str, Any]:
-            return dict(self._later(self.results(taken.id)))
-
+        results = self._results_of(taken.id)
         return Run(taken.id, taken.state, results, taken.error, taken.states(), taken.duration)
 
     def snapshot(self, pipeline: Pipeline | str) -> Flow[Snapshot]:
@@ -170,22 +182,34 @@ class Management:
         return run
 
     def rerun(self, pipeline: Pipeline | str) -> Flow[str]:
-        """Run the same pipeline anew, from its beginning; the new run's id. It holds no key and waits for nothing."""
-        told = yield from self.conversation.ask("definition", run_id(pipeline))
-        options = RunOptions(title=told.get("title"), priority=told.get("priority", 0), deadline=told.get("deadline"))
-        submission = Submission(self.conversation.new_id(), told["definition"], options, told.get("data"))
+        """Run the same pipeline anew, from its beginning; the new run's id. It has no key, and starts at once."""
+        run = run_id(pipeline)
+        told = yield from self.conversation.ask("definition", run)
+        accepted = yield from read_accepted(self.conversation, run)
+        options = replace(accepted.options, key=None, on_duplicate="return", not_before=None, after=())
+        submission = Submission(self.conversation.new_id(), told["definition"], options, told["data"])
         message = Submit(self.conversation.new_id(), [submission], follow=False)
-        receipts_of((yield from self.conversation.request(message)), 1)
-        return submission.run
+        (receipt,) = receipts_of((yield from self.conversation.request(message)), 1)
+        return receipt.run
 
-    def prune(self, pipeline: Pipeline | str | None = None, *, older: float | None = None) -> Flow[str]:
-        """Remove a finished run, or all that ended more than `older` seconds ago; only their ids and ends are kept."""
+    def prune(self, pipeline: Pipeline | str | None = None, *, older: float | None = None) -> Flow[int]:
+        """Remove a finished run, or all that ended more than `older` seconds ago; their ids and ends are kept.
+
+        How many were removed.
+        """
         if (pipeline is None) == (older is None):
             raise ValueError("prune takes a run, or older=SECONDS, and not both")
-        run = "" if pipeline is None else run_id(pipeline)
-        return (yield from self.conversation.control("prune", run, argument=None if older is None else f"{older:g}"))
+        if pipeline is not None:
+            return int((yield from self.conversation.control("prune", run_id(pipeline))))
+        removed = 0
+        while some := int((yield from self.conversation.control("prune", argument=f"{older}"))):
+            removed += some
+        return removed
 
     # Within ----------------------------------------------------------------------------------------------------------
+
+    def _results_of(self, run: str) -> Callable[[], dict[str, Any]]:
+        return lambda: dict(self._later(self.results(run)))
 
     def _switch(self, verb: Verb, pipeline: Pipeline | str | None, role: str | None) -> Flow[str]:
         if pipeline is not None and role is not None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..pipeline.definition import Definition, unpack_definition
-from ..pipeline.facts import Fact, RunError, unpack_fact
+from ..pipeline.errors import ProtocolError
+from ..pipeline.facts import Accepted, Fact, RunError, unpack_fact
 from ..pipeline.progress import Progress
 from .conversation import Conversation, Flow
 from .protocol import Ask
@@ -112,6 +113,15 @@ def read_snapshot(conversation: Conversation, run: str) -> Flow[Snapshot]:
 def read_definition(conversation: Conversation, run: str) -> Flow[Definition]:
     told = yield from conversation.ask("definition", run)
     return unpack_definition(told["definition"])
+
+
+def read_accepted(conversation: Conversation, run: str) -> Flow[Accepted]:
+    """The first fact of a run: what it was submitted with."""
+    told = yield from conversation.ask("facts", run, after=0, limit=1)
+    facts, _ = _facts_of(told)
+    if not facts or not isinstance(facts[0][1], Accepted):
+        raise ProtocolError(f"the facts of run {run} do not begin with its acceptance")
+    return facts[0][1]
 
 
 def read_facts(conversation: Conversation, run: str, after: int = 0) -> Flow[list[tuple[int, Fact]]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import count
 
 import pytest
+from headrace.daemons.following import UNKNOWN
 from headrace.daemons.protocol import (
     PROTOCOL,
     Again,
@@ -31,7 +32,7 @@ from headrace.daemons.protocol import (
     decode_inbound,
     encode,
 )
-from headrace.daemons.requests import FOLLOW_CHUNK, FRAME_WEIGHT, NEWS, UNKNOWN, Requests
+from headrace.daemons.requests import FOLLOW_CHUNK, FRAME_WEIGHT, NEWS, Requests
 from headrace.pipeline.errors import Busy, NotFound, Refused, Unreachable
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -276,7 +277,7 @@ def test_the_end_of_a_submitted_run_is_told_once() -> None:
     assert peer.tell(ends("r1")) == ["r1", NEWS]
     assert peer.tell(ends("r1")) == []
     assert [end.run for end in peer.ends] == ["r1"]
-    assert list(peer.requests.followed) == ["r2"]
+    assert list(peer.requests.following.runs) == ["r2"]
 
 
 def test_an_end_that_comes_with_its_acknowledgement_is_not_lost() -> None:
@@ -351,7 +352,7 @@ def test_a_run_that_was_there_already_is_asked_after_under_the_id_that_counts() 
     peer.tell(Submitted("s", [Receipt("theirs", existed=True), Receipt("x", ok=False, existed=True, reason="key")]))
     (follow,) = only(peer.sent(), Follow)
     assert isinstance(follow, Follow) and follow.runs == ["theirs"]
-    assert list(peer.requests.followed) == ["theirs"]
+    assert list(peer.requests.following.runs) == ["theirs"]
 
 
 def test_a_submission_that_got_no_answer_is_not_followed_any_more() -> None:
@@ -359,7 +360,7 @@ def test_a_submission_that_got_no_answer_is_not_followed_any_more() -> None:
     peer.requests.ask(Submit("s", [Submission("r1", b"")]), peer.now)
     peer.sleep(11)
     assert isinstance(peer.requests.take("s"), Unreachable)
-    assert not peer.requests.followed and peer.requests.next_deadline() is None
+    assert not peer.requests.following.runs and peer.requests.next_deadline() is None
 
 
 def test_a_run_that_the_router_does_not_know_ends_with_that_reason() -> None:
@@ -385,12 +386,12 @@ def test_a_router_that_answers_no_beat_is_silent_after_the_timeout_and_not_befor
     peer = Peer(timeout=6.0)
     peer.follow("r1")
     peer.sleep(5.9)
-    assert peer.requests.silences == 0
+    assert peer.requests.following.silences == 0
     peer.sleep(2.2)
-    assert peer.requests.silences == 1
+    assert peer.requests.following.silences == 1
     peer.tell(Pulse(1.0))
     peer.sleep(4.0)
-    assert peer.requests.silences == 1
+    assert peer.requests.following.silences == 1
 
 
 def test_time_without_anybody_listening_is_not_silence() -> None:
@@ -401,7 +402,7 @@ def test_time_without_anybody_listening_is_not_silence() -> None:
         peer.requests.tick(peer.now)
         assert len(only(peer.sent(), Beat)) == 1
         peer.tell(Pulse(peer.now))
-    assert peer.requests.silences == 0
+    assert peer.requests.following.silences == 0
 
 
 # Whatever comes, in whatever order ------------------------------------------------------------------------------------
@@ -482,4 +483,4 @@ def test_over_a_wire_that_loses_anything_every_acknowledged_run_is_seen_to_end_o
         end(run)
     acknowledged = {run for run in submitted if isinstance(peer.requests.take(f"s-{run}"), Submitted)}
     assert sorted(one.run for one in peer.ends) == sorted(acknowledged)
-    assert not peer.requests.followed
+    assert not peer.requests.following.runs

@@ -183,7 +183,7 @@ def test_an_error_comes_out_where_the_flow_was_run(shell: Shell, doorway: Doorwa
 def test_the_end_of_a_followed_run_ends_the_wait_for_it(shell: Shell) -> None:
     requests = shell.conversation.requests
     requests.follow(["r1"])
-    assert shell.run(shell.conversation.listen("r1", lambda: not requests.followed, None)) is True
+    assert shell.run(shell.conversation.listen("r1", lambda: not requests.following.runs, None)) is True
 
 
 def test_a_wait_ends_at_its_moment(shell: Shell, doorway: Doorway) -> None:
@@ -296,7 +296,7 @@ def test_a_thread_that_waits_does_not_keep_others_from_asking(doorway: Doorway) 
     waiting.join()
     shell.close()
     assert took < 7.5, "a turn of 50 ms per question would take 15 s and more"
-    assert not requests.followed
+    assert not requests.following.runs
 
 
 def test_threads_get_each_their_own_answers(doorway: Doorway) -> None:

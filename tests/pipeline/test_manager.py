@@ -341,7 +341,7 @@ def test_what_is_forgotten_is_counted_and_goes_on(site: Site, manager: PipelineM
     manager.forget(second)
     assert list(manager.pipelines) == [] and manager.status(run).state == "running"
     assert (manager.started_pipelines, manager.finished_pipelines) == (2, 1)
-    assert manager._client.conversation.requests.followed == {}
+    assert manager._client.conversation.requests.following.runs == {}
 
 
 # Reading and control --------------------------------------------------------------------------------------------------
@@ -400,12 +400,15 @@ def test_a_paused_run_goes_on_when_it_is_resumed(site: Site, manager: PipelineMa
 
 def test_a_rerun_is_a_new_run_of_the_same_pipeline(site: Site, manager: PipelineManager) -> None:
     with Hand(site.api, succeed):
-        first = manager.start(chain(title="again and again", key=uuid.uuid4().hex))
+        first = manager.start(chain(title="again and again", priority=3, key=uuid.uuid4().hex))
         manager.wait(first, PATIENCE)
         second = manager.rerun(first)
         assert second != first and manager.wait(second, PATIENCE).state == "success"
     assert manager.definition(first) == manager.definition(second)
-    assert manager.snapshot(second).told["title"] == "again and again"
+    options = [fact.options for run in (first, second) for _, fact in manager.facts(run)[:1]]
+    assert [one.title for one in options] == ["again and again"] * 2
+    assert [one.priority for one in options] == [3, 3]
+    assert options[0].key is not None and options[1].key is None
 
 
 def test_runs_are_listed_newest_first_by_state_and_in_pages(site: Site, manager: PipelineManager) -> None:
@@ -465,6 +468,23 @@ def test_only_what_has_ended_is_retried(manager: PipelineManager) -> None:
     run = manager.start(chain())
     with pytest.raises(Refused, match=run):
         manager.retry(run)
+
+
+def test_pruned_runs_are_gone(site: Site, manager: PipelineManager) -> None:
+    with Hand(site.api, succeed):
+        runs = manager.start_many(chain() for _ in range(3))
+        for run in runs:
+            manager.wait(run, PATIENCE)
+    assert manager.prune(runs[0]) == 1
+    with pytest.raises(NotFound, match=runs[0]):
+        manager.status(runs[0])
+    left = manager.wait(runs[0], PATIENCE)
+    assert (left.state, left.states) == ("success", {})
+    with pytest.raises(NotFound, match=runs[0]):
+        _ = left.results
+    assert manager.prune(older=3600.0) == 0
+    assert manager.prune(older=0.0) >= 2
+    assert not {run.id for run in manager.list()} & set(runs)
 
 
 def test_prune_takes_a_run_or_an_age(manager: PipelineManager) -> None:
