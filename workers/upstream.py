@@ -46,6 +46,10 @@ class Upstream(Mapping[str, Any]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def __bool__(self) -> bool:
+        """Whether anything was asked for or not: finding out how much there is would cost reading all of it."""
+        return True
+
     def __repr__(self) -> str:
         return f"<results above job {self._assignment.job!r}>"
 
