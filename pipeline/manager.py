@@ -12,7 +12,7 @@ and stands here twice as a name. Where the Router is comes from the argument, el
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -80,7 +80,7 @@ def _blocking(operation: Callable[Concatenate[Management, P], Flow[T]]) -> Calla
 
 def _awaiting(
     operation: Callable[Concatenate[Management, P], Flow[T]],
-) -> Callable[Concatenate[AsyncPipelineManager, P], Awaitable[T]]:
+) -> Callable[Concatenate[AsyncPipelineManager, P], Coroutine[Any, Any, T]]:
     @wraps(operation)
     async def method(self: AsyncPipelineManager, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._client.run(operation(self._management, *args, **kwargs))
