@@ -4,12 +4,12 @@ store     what the store retrieves
 args      the list of upstream results, in the order of the edges
 named     the data as a dict, with the upstream results under their jobs' names over it
 item      the one upstream result
-gather    the list of upstream results: of all branches when one upstream job has branches, else one per edge
+gather    one list of upstream results: all those of a job that has branches, in index order, then the next edge's
 literal   the job's own data
 
 A job that was skipped has no result: it is left out of a `gather`, absent from `named`, and None in `args` and `item`,
-where places matter. A failed job whose failure is data hands over `{"_traceback": text, ...}`. A hook's upstream is the
-whole run: `{job name: result}`, called `result` under `named`. Under `named` data that is no dict stands under `data`.
+where places matter. A failed job hands over `{"_traceback": text, "_error": text}`. A hook's upstream is the whole run:
+`{job name: result}` of what succeeded, called `result` under `named`, where data that is no dict stands under `data`.
 """
 
 from __future__ import annotations
@@ -140,12 +140,13 @@ def _item(attempt: Attempt) -> Any:
 
 
 def _gather(attempt: Attempt) -> list[Any]:
-    inputs = attempt.assignment.inputs
-    values = attempt.upstream_values()
-    if len(inputs) == 1 and inputs[0].input.many:
-        gathered: list[Any] = values[0]
-        return gathered
-    return [value for value in values if value is not NOTHING]
+    gathered: list[Any] = []
+    for entry, value in zip(attempt.assignment.inputs, attempt.upstream_values(), strict=True):
+        if entry.input.many and entry.input.kind != "run":
+            gathered += value
+        elif value is not NOTHING:
+            gathered.append(value)
+    return gathered
 
 
 def _literal(attempt: Attempt) -> Any:

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgpack  # type: ignore[import-untyped]  # it ships no types
+import msgspec
 
 from ..pipeline.errors import JobError, NotFound, StoreError
 from ..pipeline.facts import Path
+from ..pipeline.inputs import ELEMENTS
 from ..pipeline.payload import unpack
 from ..pipeline.task import Given, Input, Supplied, Want
 from .ancestry import Ancestry
@@ -75,20 +77,18 @@ class Reader:
         return NOTHING if found is None else self._part(run, turn, wanted, found)
 
     def results(self, run: str) -> dict[str, Any]:
-        """The results of a whole run by name, for its hooks; below a spread the list in index order."""
+        """What succeeded in a whole run, by name, for its hooks; below a spread the list in index order."""
         ancestry = self.ancestry(run)
-        names = list(ancestry.everything())[::-1]
-        single = [name for name in names if not ancestry.branches(name)]
-        answers = dict(zip(single, self._ask([Want(run, job=name) for name in single]), strict=True))
-        collected: dict[str, Any] = {}
-        for name in names:
-            if name in answers:
-                found = _first(answers[name])
-                value = NOTHING if found is None else self._value(run, name, found)
-            else:
-                value = self._many(run, name, ()) or NOTHING
-            if value is not NOTHING:
-                collected[name] = value
+        collected: dict[str, Any] = {name: [] for name in ancestry.everything() if ancestry.branches(name)}
+        for given in self._pages(Want(run, many=True)):
+            for job, entry in zip(given.jobs, given.values, strict=True):
+                if entry[1] != "success":
+                    continue
+                value = self._value(run, job, entry[1:])
+                if entry[0]:
+                    collected.setdefault(job, []).append(value)
+                else:
+                    collected[job] = value
         return collected
 
     def packed(self, run: str, ref: str) -> bytes:
@@ -126,8 +126,8 @@ class Reader:
             return NOTHING
         if ref is not None and data is None:
             data = self.packed(run, ref)
-        if data is None:
-            return {"_traceback": ""} if kind != "success" else None
+        if not data:
+            return None if kind == "success" else {"_traceback": "", "_error": kind}
         return unpacked(data, f"the result of job {job!r}")
 
     def _single(self, run: str, turn: int, job: str, path: Path) -> Found | None:
@@ -142,15 +142,25 @@ class Reader:
         return found
 
     def _many(self, run: str, job: str, path: Path) -> list[Any]:
-        values: list[Any] = []
-        offset: int | None = 0
-        while offset is not None:
-            (given,) = self._fetch([Want(run, job=job, path=path, many=True, offset=offset)])
-            values += [self._value(run, job, entry[1:]) for entry in given.values]
-            offset = given.next
+        entries = [entry for given in self._pages(Want(run, job=job, path=path, many=True)) for entry in given.values]
+        values = [self._value(run, job, entry[1:]) for entry in entries]
         return [value for value in values if value is not NOTHING]
 
+    def _pages(self, want: Want) -> Iterator[Given]:
+        offset: int | None = 0
+        while offset is not None:
+            (given,) = self._fetch([msgspec.structs.replace(want, offset=offset)])
+            yield given
+            offset = given.next
+
     def _supplied_many(self, run: str, supplied: Supplied) -> Any:
+        """The results of many instances as a list; those that were spread themselves are laid end to end."""
+        values = self._listed(run, supplied)
+        if supplied.input.kind == ELEMENTS:
+            return [element for value in values for element in value]
+        return values
+
+    def _listed(self, run: str, supplied: Supplied) -> Any:
         wanted = supplied.input
         if supplied.value is not None or supplied.ref is not None:
             return self._value(run, wanted.job, ("success", supplied.value, supplied.ref))

@@ -59,11 +59,13 @@ class Lab:
             return Given((((), "success", data[want.offset : end], None),), end if end < len(data) else None)
         if want.many:
             below = sorted(
-                path for job, path in self.results if job == want.job and path[: len(want.path)] == want.path
+                (job, path)
+                for job, path in self.results
+                if want.job in (job, "") and path[: len(want.path)] == want.path
             )
             found = below[want.offset : want.offset + self.page]
             more = want.offset + self.page if want.offset + self.page < len(below) else None
-            return Given(tuple(self.results[want.job, path] for path in found), more)
+            return Given(tuple(self.results[key] for key in found), more, jobs=tuple(job for job, _ in found))
         entry = self.results.get((want.job, want.path))
         return Given((entry,)) if entry else Given(missing="there is no such result")
 

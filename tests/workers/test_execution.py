@@ -365,7 +365,7 @@ def test_under_continue_the_traceback_is_saved_and_handed_on(lab: Any) -> None:
     assert outcome.kind == "failed"
     assert store.saved == [{"_traceback": outcome.error.traceback}]
     record = unpack(outcome.result)
-    assert record == {"_traceback": outcome.error.traceback, "type": "ValueError", "message": "no"}
+    assert record == {"_traceback": outcome.error.traceback, "_error": "ValueError: no"}
 
 
 def test_without_continue_a_failure_saves_nothing(lab: Any) -> None:

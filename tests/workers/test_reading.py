@@ -143,10 +143,13 @@ def test_a_skipped_parent_keeps_its_place_where_places_matter(lab: Any, given: C
 
 
 def test_a_failed_parent_hands_over_its_record(lab: Any) -> None:
-    record = {"_traceback": "Traceback ...", "type": "ValueError", "message": "no"}
+    record = {"_traceback": "Traceback ...", "_error": "ValueError: no"}
     assert lab.result(value, bind="item", inputs=[Supplied(Input("a", kind="failed"), pack(record))]) == record
     lab.results["b", ()] = ((), "failed", None, None)
-    assert lab.result(value, bind="item", inputs=[Supplied(Input("b", kind="failed"))]) == {"_traceback": ""}
+    assert lab.result(value, bind="item", inputs=[Supplied(Input("b", kind="failed"))]) == {
+        "_traceback": "",
+        "_error": "failed",
+    }
 
 
 def test_item_takes_one_result_only(lab: Any, given: Callable[..., Any], told: Callable[..., str]) -> None:
@@ -175,6 +178,28 @@ def test_a_hook_sees_the_results_of_its_whole_run(lab: Any) -> None:
         report, job="hook:always", bind="named", inputs=inputs, data={"state": "failed", "error": None}, hook=True
     )
     assert outcome == [{"list": [5, 6], "part": [50, 60]}, "failed"]
+
+
+def test_a_hook_sees_an_empty_list_where_there_were_no_branches(lab: Any) -> None:
+    lab.definition = chain("list", "part", list={"spread": True})
+    lab.holds("list", [])
+    lab.holds("lost", {"_traceback": ""}, (), "failed")
+    inputs = [Supplied(Input("", (), True, None, "run"))]
+    assert lab.result(value, job="hook:always", bind="item", inputs=inputs, hook=True) == {"list": [], "part": []}
+
+
+def test_a_gather_right_after_a_spread_lays_its_lists_end_to_end(lab: Any) -> None:
+    lab.holds("list", [1, 2], (0,))
+    lab.holds("list", [], (1,))
+    lab.holds("list", [3], (2,))
+    assert lab.result(value, bind="gather", inputs=[Supplied(Input("list", (), True, kind="elements"))]) == [1, 2, 3]
+
+
+def test_a_gather_over_several_edges_is_one_list(lab: Any, given: Callable[..., Any]) -> None:
+    lab.holds("part", 1, (0,))
+    lab.holds("part", 2, (1,))
+    inputs = [Supplied(Input("part", (), True)), given("single", 3)]
+    assert lab.result(value, bind="gather", inputs=inputs) == [1, 2, 3]
 
 
 def test_a_hook_that_uses_the_store_sees_every_job_upstream(lab: Any) -> None:
