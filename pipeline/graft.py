@@ -16,8 +16,9 @@ from .board import Board
 from .definition import Definition, Node, unpack_definition
 from .errors import DefinitionError
 from .facts import Path
-from .plan import HOOK, Plan, edges_of, order_of
+from .plan import HOOK, Plan
 from .scopes import CLOSES, DOWN, UP, Place, groups, place
+from .topology import edges_of, order_of
 
 MAX_GRAFTED = 100_000
 """Jobs that grafts may add to one run."""
@@ -50,9 +51,8 @@ class Grafting:
             raise DefinitionError("it has hooks or groups, which only a run has")
         if len(plan.base) + self.count > MAX_GRAFTED:
             raise DefinitionError(f"the run would have more than {MAX_GRAFTED} grafted jobs")
-        self.depth = plan.graft_depth.get(self.at, 0) + 1
-        if self.depth > MAX_DEPTH:
-            raise DefinitionError(f"it is a graft of a graft, {self.depth} deep; {MAX_DEPTH} is the most")
+        if plan.graft_depth.get(self.at, 0) >= MAX_DEPTH:
+            raise DefinitionError(f"it is a graft of a graft, and {MAX_DEPTH} is as deep as that goes")
 
     def _check_names(self, plan: Plan) -> None:
         seen: set[str] = set()
@@ -90,8 +90,8 @@ class Grafting:
                 explicit[target] = kind == "value"
             else:
                 raise DefinitionError(
-                    f"an edge comes from {plan.names[self.targets[source - count]]!r}: edges may come from the job that "
-                    f"grafts and from the new ones"
+                    f"an edge comes from {plan.names[self.targets[source - count]]!r}: "
+                    f"edges may come from the job that grafts and from the new ones"
                 )
         whole = Definition(nodes=self.new.nodes, edges=tuple(inner))  # type: ignore[arg-type]
         parents, values, children = edges_of(whole)
@@ -151,8 +151,7 @@ class Grafting:
         first = len(plan.nodes)
         for new, node in enumerate(self.new.nodes):
             at = first + new
-            plan.add(node, self.places[at], self.parents[new], self.values[new], self.path)
-            plan.graft_depth[at] = self.depth
+            plan.add(node, self.places[at], self.parents[new], self.values[new], self.path, self.at)
             board.add(at)
         plan.order.extend(first + new for new in self.order)
         for new in range(self.count):

@@ -9,7 +9,7 @@ from .facts import RunError
 
 
 class Run:
-    """The result of `pipeline.run()` and of `manager.status(id)`. `results` are fetched when they are first looked at."""
+    """The result of `pipeline.run()` and of `manager.status(id)`. `results` are fetched when first looked at."""
 
     __slots__ = ("_fetch", "_results", "duration", "error", "id", "state", "states")
 

@@ -1,9 +1,10 @@
 """Scopes: which branches a job runs in, worked out from the graph alone.
 
-A spread job opens a scope: whatever comes after it runs once per element of its list. The scope of a job is the chain of
-openers above it that nothing has closed yet, outermost first; its instances have one index per opener. A gather closes
-scopes; one that groups (by key, in windows) opens a new one for its groups. Two jobs of the same scope pair by index, a
-job of an outer scope is there for every branch below, and branches that have nothing to do with each other do not meet.
+A spread job opens a scope: whatever comes after it runs once per element of its list. The scope of a job is the chain
+of openers above it that nothing has closed yet, outermost first; its instances have one index per opener. A gather
+closes scopes; one that groups (by key, in windows) opens a new one for its groups. Two jobs of the same scope pair by
+index, a job of an outer scope is there for every branch below, and branches that have nothing to do with each other
+do not meet.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def _joined(
             other = parents[reaching.index(longest)]
             raise DefinitionError(
                 f"job {node.name!r} joins two kinds of branches that have nothing to do with each other: "
-                f"{_story(nodes, parent, reach, openers)}, and {_story(nodes, other, longest, openers)}; "
+                f"{_story(nodes, other, longest, openers)}, and {_story(nodes, parent, reach, openers)}; "
                 f"gather one of them first, with a job between that has gather=Gather()"
             )
     return longest

@@ -1,8 +1,8 @@
 """The states of a job's instance, and every step between them.
 
-`progress` keeps a state per instance as one byte; the numbers are ordered: below `OPEN` it may still run, from there on
-it has ended. What an ended instance means for those after it is a handful of flags. The table `STEPS` is the whole truth
-about what may become what: documents draw it, tests check every step against it.
+`progress` keeps a state per instance as one byte; the numbers are ordered: below `OPEN` it may still run, from there
+on it has ended. What an ended instance means for those after it is a handful of flags. The table `STEPS` is the whole
+truth about what may become what: documents draw it, tests check every step against it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,77 @@
+"""Calls: the hooks of a run and of its groups, from the end that calls them to their own.
+
+Hooks stand outside of the graph: nothing waits for them but the run's end, and how they end changes nothing. Several of
+one kind run one after the other, whatever becomes of them. A group that never began calls none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from .board import Board
+from .facts import RunError
+from .hooks import hook_data
+from .kits import task_of
+from .plan import Plan
+from .states import FAILURE, READY, STOP
+from .task import pack_task
+
+
+class Calls:
+    def __init__(self, plan: Plan, board: Board) -> None:
+        self._plan = plan
+        self._board = board
+        self.open = 0
+        """Hooks that were called and have not ended."""
+        self.tasks: dict[int, bytes] = {}
+        """What each hook that was called has to do."""
+        self._next: dict[int, tuple[int, ...]] = {}
+        self._left = [len(group.members) for group in plan.groups]
+        self._flags = [0] * len(plan.groups)
+        self._begun: set[int] = set()
+
+    def begin(self, at: int) -> None:
+        """A member has returned something: its groups have begun."""
+        self._begun.update(self._plan.groups_of.get(at, ()))
+
+    def end_members(self, told: Callable[[str], RunError | None]) -> None:
+        """Take from the board which members have ended; a group whose last one has ended calls its hooks."""
+        completed, self._board.completed = self._board.completed, []
+        for at, flags in completed:
+            for g in self._plan.groups_of[at]:
+                self._left[g] -= 1
+                self._flags[g] |= flags
+                if not self._left[g] and g in self._begun:
+                    verdict = self._verdict(g)
+                    self.call(self._plan.groups[g].hooks.of(verdict), verdict, told(verdict))
+
+    def _verdict(self, g: int) -> str:
+        if self._flags[g] & FAILURE:
+            return "failed"
+        return "cancelled" if self._flags[g] & STOP else "success"
+
+    def call(self, chains: Iterable[tuple[int, ...]], verdict: str, error: RunError | None) -> None:
+        """Start the first hook of each chain."""
+        for chain in chains:
+            for at in chain:
+                data = hook_data(self._plan.nodes[at].data, verdict, error)
+                self.tasks[at] = pack_task(msgspec.structs.replace(task_of(self._plan, at), data=data))
+            self._start(chain)
+
+    def _start(self, chain: tuple[int, ...]) -> None:
+        first, *rest = chain
+        self._next[first] = tuple(rest)
+        self.open += 1
+        self._board.state[first] = READY
+        self._board.wait[first] = -self._board.sequence
+        self._board.queue.append(first)
+
+    def end(self, at: int, code: int, last: bool = False) -> None:
+        """A hook has ended. `last`: those after it in its chain do not run."""
+        self._board.state[at] = code
+        self.open -= 1
+        rest = self._next.pop(at, ())
+        if rest and not last:
+            self._start(rest)

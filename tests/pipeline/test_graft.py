@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import pytest
+from driving import Drive, bad, behave, define, ok
+from headrace.pipeline.answers import Graft
+from headrace.pipeline.definition import Definition, GatherRule, Group, Node, pack_definition
+from headrace.pipeline.job import Job
+from headrace.pipeline.task import Input, Ready
+
+
+def graft(*jobs, edges=()):
+    """A behaviour: the job succeeds and grafts these."""
+    packed = Graft(None, jobs=[job if isinstance(job, Job) else Job(job) for job in jobs], edges=edges).definition()
+    return lambda ready: ok(ready, graft=packed)
+
+
+def paths(drive: Drive, job: str) -> list[tuple[int, ...]]:
+    return [one.path for one in drive.started if one.job == job]
+
+
+def reason(drive: Drive) -> str:
+    drive.to_end()
+    assert drive.verdict == "failed"
+    return drive.error.reason
+
+
+def test_a_grafted_job_without_an_edge_starts_when_its_grafter_has_ended():
+    drive = Drive(define("A B", "A>B"), behave(A=graft("X"))).to_end()
+    assert sorted(drive.order()) == ["A", "B", "X"]
+    assert drive.states == dict.fromkeys("ABX", "success")
+    x = next(one for one in drive.started if one.job == "X")
+    assert x.inputs == (Input("A"),) and x.path == () and x.worker == "X"
+    assert drive.replay().states() == drive.states
+
+
+def test_grafted_jobs_have_edges_among_themselves_and_may_be_named_after_their_grafter():
+    act = behave(A=graft("X", "Y", edges=[("A", "X"), ("X", "Y")]))
+    drive = Drive(define("A"), act).to_end()
+    assert drive.order() == ["A", "X", "Y"]
+
+
+def test_a_grafted_job_may_be_put_before_a_descendant_that_waits():
+    drive = Drive(define("A B C D", "A>B B>C A>D"), behave(A=graft("X", edges=[("X", "C")])))
+    drive.pull()
+    drive.record(drive.behaviour(drive.live.pop(("A", ()))))
+    assert [one.job for one in drive.pull()] == ["X", "B", "D"] or {"B", "D", "X"} == {
+        one.job for one in drive.started[1:]
+    }
+    drive.returned("B")
+    assert "C" not in drive.order()
+    drive.returned("X")
+    drive.pull()
+    c = drive.started[-1]
+    assert c.job == "C" and c.inputs == (Input("B"), Input("X"))
+
+
+def test_a_failed_graft_fails_like_any_job():
+    act = behave(A=graft("X", edges=[("X", "C")]), X=bad)
+    drive = Drive(define("A B C", "A>B B>C", on_error="block"), act).to_end()
+    assert drive.states == {"A": "success", "B": "success", "C": "skipped", "X": "failed"}
+    assert drive.error.job == "X"
+
+
+def test_a_grafted_job_may_graft_again():
+    depth = 5
+
+    def act(ready: Ready):
+        level = int(ready.job[1:])
+        return graft(f"n{level + 1}")(ready) if level < depth else ok(ready)
+
+    drive = Drive(define("n0"), act).to_end()
+    assert drive.order() == [f"n{level}" for level in range(depth + 1)]
+
+
+def test_grafts_of_grafts_are_not_endless():
+    drive = Drive(define("n0"), lambda ready: graft(f"n{int(ready.job[1:]) + 1}")(ready))
+    assert "as deep as that goes" in reason(drive)
+
+
+def test_in_a_branch_names_live_under_the_path_of_the_grafter():
+    definition = define(
+        [
+            Node(name="S", spread=True),
+            Node(name="B"),
+            Node(name="C"),
+            Node(name="G", bind="gather", gather=GatherRule()),
+        ],
+        "S>B B>C C>G",
+    )
+    act = behave(S=lambda r: ok(r, spread=3), B=graft("X", edges=[("X", "C")]))
+    drive = Drive(definition, act, seed=4).to_end()
+    assert sorted(paths(drive, "X")) == [(0,), (1,), (2,)]
+    inputs = {one.path: one.inputs for one in drive.started if one.job == "C"}
+    assert inputs[1,] == (Input("B", (1,)), Input("X", (1,)))
+    assert drive.states["X"] == "success"
+    assert drive.progress.counts() == {"success": 11}
+    assert drive.replay().counts() == drive.progress.counts()
+
+
+def test_a_graft_in_one_branch_does_not_hold_up_the_others():
+    definition = define([Node(name="S", spread=True), Node(name="B"), Node(name="C")], "S>B B>C")
+    drive = Drive(definition, behave(B=graft("X", edges=[("X", "C")])))
+    drive.pull()
+    drive.record(ok(drive.live.pop(("S", ())), spread=2))
+    drive.pull()
+    drive.record(drive.behaviour(drive.live.pop(("B", (0,)))))
+    drive.record(ok(drive.live.pop(("B", (1,)))))
+    assert {(one.job, one.path) for one in drive.pull()} == {("X", (0,)), ("C", (1,))}
+
+
+def test_a_graft_in_a_branch_may_be_put_before_the_gather():
+    definition = define(
+        [Node(name="S", spread=True), Node(name="B"), Node(name="G", bind="gather", gather=GatherRule())], "S>B B>G"
+    )
+    act = behave(
+        S=lambda r: ok(r, spread=2), B=lambda r: graft("X", edges=[("X", "G")])(r) if r.path == (1,) else ok(r)
+    )
+    drive = Drive(definition, act, seed=9).to_end()
+    assert drive.started[-1].job == "G"
+    assert drive.started[-1].inputs == (Input("B", (), many=True), Input("X", (1,)))
+
+
+def test_a_grafted_job_may_spread_and_gather_below_its_place():
+    jobs = [Job("T", spread=True), Job("U"), Job("V", gather={"level": 1})]
+    act = behave(
+        S=lambda r: ok(r, spread=2),
+        B=graft(*jobs, edges=[("T", "U"), ("U", "V"), ("V", "C")]),
+        T=lambda r: ok(r, spread=r.path[0] + 1),
+    )
+    definition = define([Node(name="S", spread=True), Node(name="B"), Node(name="C")], "S>B B>C")
+    drive = Drive(definition, act, seed=2).to_end()
+    assert sorted(paths(drive, "U")) == [(0, 0), (1, 0), (1, 1)]
+    assert sorted(paths(drive, "V")) == [(0,), (1,)]
+    v = next(one for one in drive.started if (one.job, one.path) == ("V", (1,)))
+    assert v.inputs == (Input("U", (1,), many=True),)
+    assert drive.states == dict.fromkeys(("S", "B", "C", "T", "U", "V"), "success")
+
+
+def test_what_a_spread_job_grafts_runs_in_its_branches():
+    act = behave(S=lambda r: ok(r, spread=2, graft=Graft(None, jobs=[Job("X")]).definition()))
+    drive = Drive(define([Node(name="S", spread=True), Node(name="B")], "S>B"), act).to_end()
+    assert sorted(paths(drive, "X")) == [(0,), (1,)]
+    assert next(one for one in drive.started if one.job == "X").inputs == (Input("S", (), element=0),)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "edges", "story"),
+    [
+        (["B"], [], "a job named 'B' already"),
+        (["X"], [("X", "O")], "put before 'O', which does not come after"),
+        (["X"], [("X", "A")], "put before 'A', which does not come after"),
+        (["X"], [("X", "nowhere")], "'nowhere', which is no job"),
+        (["X"], [("O", "X")], "an edge comes from 'O'"),
+        (["X", "Y"], [("X", "Y"), ("Y", "X")], "cycle"),
+        ([Job("X", gather={"size": 2})], [], "gathers in groups"),
+        ([Job("X", spread=True)], [("X", "B")], "gather them first"),
+    ],
+)
+def test_a_graft_that_cannot_be_fails_its_job_with_the_reason_and_without_retry(jobs, edges, story):
+    from headrace.pipeline.definition import RetryRule
+
+    nodes = [Node(name="A", retry=RetryRule(tries=3)), Node(name="B"), Node(name="O")]
+    drive = Drive(define(nodes, "A>B", on_error="block"), behave(A=graft(*jobs, edges=edges)))
+    text = reason(drive)
+    assert "graft" in text and story in text
+    assert drive.order().count("A") == 1
+    assert drive.states == {"A": "failed", "B": "skipped", "O": "success"}
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"",
+        b"\xc1\xff\x00",
+        b"\x80" * 3,
+        pack_definition(Definition(nodes=(Node(name="X"),), edges=((0, 9, "order"),))),
+        pack_definition(Definition(nodes=(Node(name="hook:x"),))),
+        pack_definition(Definition(nodes=(Node(name="X"),), hooks={"always": Node(name="h")})),
+        pack_definition(Definition(nodes=(Node(name="X"),), groups=(Group(title="g", members=(0,)),))),
+        pack_definition(Definition(nodes=(Node(name="X"), Node(name="X")))),
+    ],
+)
+def test_garbage_for_a_graft_is_a_failure_of_that_job(packed):
+    drive = Drive(define("A"), behave(A=lambda r: ok(r, graft=packed)))
+    assert "graft cannot be" in reason(drive)
+
+
+def test_a_hook_cannot_graft():
+    hooks = {"always": Node(name="h")}
+    act = behave(**{"hook:always": graft("X")})
+    drive = Drive(define("A", hooks=hooks), act).to_end()
+    assert drive.verdict == "success" and drive.order() == ["A", "hook:always"]
+
+
+def test_what_is_grafted_is_stopped_and_reset_with_the_rest():
+    act = behave(A=graft("X", "Y", edges=[("X", "Y")]), X=lambda r: bad(r) if r.round == 0 else ok(r))
+    drive = Drive(define("A B", "A>B"), act).to_end()
+    assert drive.states["Y"] == "cancelled"
+    drive.reopen()
+    drive.started.clear()
+    drive.to_end()
+    assert drive.verdict == "success" and "A" not in drive.order() and {"X", "Y"} <= set(drive.order())
+    assert drive.replay().states() == drive.states
+
+
+def test_thousands_of_branches_may_graft_the_same_names():
+    definition = define([Node(name="S", spread=True), Node(name="B"), Node(name="C")], "S>B B>C")
+    act = behave(S=lambda r: ok(r, spread=500), B=graft("X", edges=[("X", "C")]))
+    drive = Drive(definition, act)
+    drive.record = lambda fact: drive.progress.apply(drive.progress.last + 1, fact)  # without a check after each fact
+    drive.to_end()
+    assert drive.progress.counts() == {"success": 1501}
+    drive.progress.validate()

@@ -1,0 +1,300 @@
+"""Random pipelines, random outcomes, random order: the machine against a model that is slow and obvious.
+
+The model has no counters and no order. It asks for the state of an instance by asking for the states of its parents.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+
+from driving import Drive, bad
+from headrace.pipeline.definition import Definition, GatherRule, Node
+from headrace.pipeline.errors import DefinitionError
+from headrace.pipeline.facts import Cancelled, Path, Returned, Signs
+from headrace.pipeline.plan import Plan
+from headrace.pipeline.progress import Progress
+from headrace.pipeline.states import BLOCKED, CONTINUED, FAILED, SKIPPED, SUCCESS
+from headrace.pipeline.task import Ready
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+FAILURE, SKIP, DATA = "failure", "skip", "data"
+MEANS = {"success": set(), "failed": {FAILURE}, "blocked": {FAILURE}, "skipped": {SKIP}, "continued": {DATA}}
+CODES = {"success": SUCCESS, "failed": FAILED, "blocked": BLOCKED, "skipped": SKIPPED, "continued": CONTINUED}
+
+
+@st.composite
+def definitions(draw, policies=("block", "continue"), branches=True):
+    count = draw(st.integers(1, 8))
+    nodes, edges = [], []
+    for at in range(count):
+        gather = draw(st.sampled_from([None, None, None, *_rules()])) if branches else None
+        kind = draw(st.sampled_from(["job"] * 6 + ["gate"]))
+        nodes.append(
+            Node(
+                name=f"n{at}",
+                kind=kind,
+                spread=branches and kind == "job" and draw(st.integers(0, 3)) == 0,
+                gather=gather,
+                bind="store" if gather is None else "gather",
+                when=draw(st.sampled_from(["success"] * 4 + ["failure", "always"])),
+                on_error=draw(st.sampled_from([None, None, *policies])),
+            )
+        )
+        parents = draw(st.sets(st.integers(0, at - 1), max_size=3)) if at else set()
+        edges += [(parent, at, "order" if gather is None else "value") for parent in sorted(parents)]
+    definition = Definition(nodes=tuple(nodes), edges=tuple(edges), on_error=draw(st.sampled_from(policies)))
+    try:
+        Plan(definition)
+    except DefinitionError:
+        assume(False)
+    return definition
+
+
+def _rules():
+    return [GatherRule(), GatherRule(level=1), GatherRule(size=2), GatherRule(by="k")]
+
+
+class Outcomes:
+    """What each instance does, the same whenever it is asked: an outcome is drawn from its name, path and a seed."""
+
+    def __init__(self, definition: Definition, seed: int) -> None:
+        self.seed = seed
+        self.plan = Plan(definition)
+        self.children = {at: sorted(self.plan.children_of(at)) for at in range(self.plan.count)}
+
+    def of(self, name: str, path: Path) -> Signs | None:
+        """The signs of a success; None: it fails."""
+        dice = random.Random(f"{self.seed} {name} {path}")
+        at = self.plan.index[name]
+        luck = dice.random()
+        if luck < 0.12:
+            return None
+        if luck < 0.2:
+            return Signs(skip="luck")
+        chosen = None
+        if luck < 0.35 and self.children[at]:
+            chosen = tuple(dice.sample(self.children[at], dice.randint(0, len(self.children[at]))))
+        keys = {key: dice.choice(["1", "2"]) for key in self.plan.report.get(at, ())}
+        return Signs(spread=dice.choice([0, 1, 2, 3]) if self.plan.nodes[at].spread else None, chosen=chosen, keys=keys)
+
+    def __call__(self, ready: Ready) -> Returned:
+        signs = self.of(ready.job, ready.path)
+        if signs is None:
+            return bad(ready)
+        return Returned(ready.job, ready.path, ready.attempt, "success", round=ready.round, signs=signs)
+
+
+class Model:
+    def __init__(self, definition: Definition, outcomes: Outcomes) -> None:
+        self.nodes = definition.nodes
+        self.policy = definition.on_error
+        self.outcomes = outcomes
+        self.parents = {at: [p for p, target, _ in definition.edges if target == at] for at in range(len(self.nodes))}
+        self.state = cache(self._state)
+        self.scope = cache(self._scope)
+        self.groups = cache(self._groups)
+
+    def groups_own(self, at: int) -> bool:
+        rule = self.nodes[at].gather
+        return rule is not None and (rule.by is not None or rule.size is not None)
+
+    def reach(self, at: int) -> tuple:
+        return self.scope(at) + ((at,) if self.nodes[at].spread else ())
+
+    def _scope(self, at: int) -> tuple:
+        return self.closed(at) + ((("groups", at),) if self.groups_own(at) else ())
+
+    def closed(self, at: int) -> tuple:
+        longest = max((self.reach(p) for p in self.parents[at]), key=len, default=())
+        rule = self.nodes[at].gather
+        if rule is None:
+            return longest
+        return longest[: len(longest) - rule.level] if rule.level is not None else ()
+
+    def length(self, opener, path: Path) -> int:
+        if isinstance(opener, tuple):
+            return len(self.groups(opener[1], path))
+        if self.state(opener, path) != "success":
+            return 0
+        return self.outcomes.of(self.nodes[opener].name, path).spread or 0
+
+    def paths(self, scope: tuple, above: Path = ()) -> list[Path]:
+        if len(above) == len(scope):
+            return [above]
+        return [p for i in range(self.length(scope[len(above)], above)) for p in self.paths(scope, (*above, i))]
+
+    def unchosen(self, parent: int, path: Path, at: int) -> bool:
+        if self.nodes[parent].kind == "gate" or self.state(parent, path) != "success":
+            return False
+        signs = self.outcomes.of(self.nodes[parent].name, path)
+        return signs.chosen is not None and self.nodes[at].name not in signs.chosen
+
+    def meaning(self, parent: int, path: Path, at: int) -> set[str]:
+        own = set(MEANS[self.state(parent, path)])
+        return own | {SKIP} if self.unchosen(parent, path, at) else own
+
+    def arriving(self, at: int, path: Path) -> set[str]:
+        """What comes from above to the join at this path (of `closed`)."""
+        found: set[str] = set()
+        depth = len(self.closed(at))
+        for parent in self.parents[at]:
+            scope = self.scope(parent)
+            if len(self.reach(parent)) <= depth or self.nodes[at].gather is None:
+                found |= self.meaning(parent, path[: len(scope)], at)
+            elif len(scope) == depth:
+                found |= MEANS[self.state(parent, path)]
+            else:
+                found |= self.gathered(scope, parent, path)
+        return found
+
+    def gathered(self, scope: tuple, parent: int, path: Path) -> set[str]:
+        found: set[str] = set()
+        for depth in range(len(path), len(scope)):
+            for above in self.paths(scope[:depth], path) if depth > len(path) else [path]:
+                ended = self.opener(scope[depth], above)
+                found |= MEANS[ended] - {DATA} if depth == len(path) else MEANS[ended] - {DATA, SKIP}
+        for one in self.paths(scope, path):
+            found |= MEANS[self.state(parent, one)] - {SKIP}
+        return found
+
+    def opener(self, opener, path: Path) -> str:
+        return self.joined(opener[1], path) if isinstance(opener, tuple) else self.state(opener, path)
+
+    def joined(self, at: int, path: Path) -> str:
+        """`success` when the job runs, else how it ends without."""
+        found = self.arriving(at, path)
+        when = self.nodes[at].when
+        if when == "always" or (when == "failure" and found & {FAILURE, DATA}):
+            return "success"
+        if when == "failure":
+            return "skipped"
+        return "blocked" if FAILURE in found else "skipped" if SKIP in found else "success"
+
+    def _groups(self, at: int, path: Path) -> list:
+        if self.joined(at, path) != "success":
+            return []
+        rule, items = self.nodes[at].gather, []
+        for parent in self.parents[at]:
+            if self.nodes[parent].kind == "gate":
+                continue
+            scope = self.scope(parent)
+            deep = len(scope) > len(self.closed(at))
+            for one in self.paths(scope, path) if deep else [path[: len(scope)]]:
+                if self.state(parent, one) in ("success", "failed", "continued") and not self.unchosen(parent, one, at):
+                    items += self.items_of(parent, one)
+        if rule.size:
+            return [items[start : start + rule.size] for start in range(0, len(items), rule.size)]
+        return list(dict.fromkeys(key for _, key in items if key is not None))
+
+    def items_of(self, parent: int, path: Path) -> list:
+        signs = self.outcomes.of(self.nodes[parent].name, path)
+        if self.nodes[parent].spread:
+            return [(i, None) for i in range(signs.spread or 0)] if signs is not None else []
+        return [(path, signs.keys.get("k") if signs is not None else None)]
+
+    def _state(self, at: int, path: Path) -> str:
+        node = self.nodes[at]
+        ended = "success" if self.groups_own(at) else self.joined(at, path)
+        if ended != "success" or node.kind == "gate":
+            return ended
+        signs = self.outcomes.of(node.name, path)
+        if signs is None:
+            return "continued" if (node.on_error or self.policy) == "continue" else "failed"
+        return "skipped" if signs.skip is not None else "success"
+
+
+def quick(examples: int):
+    return settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def compare(drive: Drive, model: Model) -> None:
+    board = drive.progress.board
+    for at, node in enumerate(drive.definition.nodes):
+        found = {path: block.state[position] for path, block, position in board.instances(at)}
+        expected = {path: CODES[model.state(at, path)] for path in model.paths(model.scope(at))}
+        assert found == expected, node.name
+
+
+@quick(300)
+@given(definitions(), st.integers(0, 10**6))
+def test_every_order_of_facts_leads_to_the_states_of_the_model(definition, seed):
+    outcomes = Outcomes(definition, seed)
+    model = Model(definition, outcomes)
+    drive = Drive(definition, outcomes, seed).to_end()
+    compare(drive, model)
+    failed = any(model.state(at, path) == "failed" for at in model.parents for path in model.paths(model.scope(at)))
+    assert drive.verdict == ("failed" if failed else "success")
+    other = Drive(definition, outcomes, seed + 1).to_end()
+    assert other.states == drive.states
+
+
+@quick(200)
+@given(definitions(policies=("fail", "block", "continue")), st.integers(0, 10**6), st.data())
+def test_a_replay_is_equal_to_what_was_lived_through_with_repeats_rewinds_cancels_and_rounds(definition, seed, data):
+    outcomes = Outcomes(definition, seed)
+    drive = Drive(definition, outcomes, seed)
+    dice = random.Random(seed)
+    cancelled = False
+    for _ in range(10_000):
+        luck = dice.random()
+        if luck < 0.1:
+            drive.progress.rewind()
+            drive.progress.validate()
+        elif luck < 0.2:
+            sequence, fact = dice.choice(drive.facts)
+            drive.progress.apply(sequence, fact)
+        elif luck < 0.22 and not cancelled:
+            cancelled = True
+            drive.record(Cancelled(0.0, 1, "enough"))
+        elif luck < 0.3:
+            same(drive.replay(), drive.progress)
+        if drive.step():
+            if drive.progress.round == 2:
+                break
+            drive.reopen()
+            cancelled = False
+        assert drive.live or drive.progress.has_ready() or drive.progress.conclusion() is not None
+    else:
+        raise AssertionError("it does not come to an end")
+    same(drive.replay(), drive.progress)
+
+
+def same(one: Progress, other: Progress) -> None:
+    assert one.states() == other.states()
+    assert one.counts() == other.counts()
+    assert one.job_details() == other.job_details()
+    assert (one.state, one.error, one.round, one.last) == (other.state, other.error, other.round, other.last)
+
+
+@quick(150)
+@given(definitions(policies=("fail",), branches=False), st.integers(0, 10**6))
+def test_under_fail_nothing_that_needs_success_starts_after_the_first_failure(definition, seed):
+    nodes = {node.name: node for node in definition.nodes}
+    drive = Drive(definition, Outcomes(definition, seed), seed)
+    failed = False
+    while not drive.step():
+        before = len(drive.started)
+        failed = failed or any(isinstance(fact, Returned) and fact.kind == "failed" for _, fact in drive.facts)
+        drive.pull()
+        if failed:
+            assert all(nodes[one.job].when != "success" for one in drive.started[before:])
+    assert drive.verdict == ("failed" if failed or drive.error else "success")
+
+
+@quick(150)
+@given(definitions(policies=("fail", "block", "continue")), st.integers(0, 10**6))
+def test_a_retry_of_everything_that_failed_ends_like_a_run_that_never_failed(definition, seed):
+    class Mended(Outcomes):
+        def of(self, name: str, path: Path) -> Signs | None:
+            signs = super().of(name, path)
+            return signs if signs is not None or not self.mended else Signs(spread=1, keys={"k": "1"})
+
+    outcomes = Mended(definition, seed)
+    outcomes.mended = False
+    drive = Drive(definition, outcomes, seed).to_end()
+    outcomes.mended = True
+    drive.reopen().to_end()
+    compare(drive, Model(definition, outcomes))
+    assert drive.verdict == "success"
