@@ -175,7 +175,8 @@ class Router:
     # A turn -----------------------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        wait = 0.0 if self._loads else self._dispatch.next_deadline() - time.monotonic()
+        deadline = min(self._dispatch.next_deadline(), self._routes.next_deadline())
+        wait = 0.0 if self._loads else deadline - time.monotonic()
         self._poller.poll(int(min(max(wait, 0.0), LONGEST_WAIT) * 1000) + 1 if wait > 0 else 0)
         self._stopper.drain()
 
@@ -194,6 +195,7 @@ class Router:
         if records:
             self._committer.put(self._outbox.batch, records)
         self._carry_out(effects, turn)
+        self._routes.send_lazy(now)
         self._events.drain()
         self._pruning.sweep()
         if now > self._next_sweep:
@@ -228,7 +230,7 @@ class Router:
                 case Forget():
                     gone.append(effect.peer)
         for peer, messages in outgoing.items():
-            self._routes.send(peer, messages)
+            self._routes.send(peer, messages, self._dispatch.cluster.now)
         for peer in gone:
             self._routes.forget(peer)
 

@@ -8,16 +8,19 @@ says its whole state again. So a slow peer slows only itself, and nothing is kep
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import zmq
 
-from .protocol import PROTOCOL, FromRouter, Inbound, Outbound, encode
+from .protocol import PROTOCOL, Drop, FromRouter, Inbound, Noted, Outbound, encode
 
 logger = logging.getLogger(__name__)
 
 IDLE = 300.0
 """Routes of peers that have said nothing for so long are forgotten."""
+LAZY = 0.02
+"""Seconds that a message nobody waits for may wait for company: every envelope wakes a process."""
+PATIENT = (Noted, Drop)
 
 
 @dataclass(slots=True)
@@ -27,6 +30,7 @@ class Route:
     heard: float
     received: int = 0
     sent: int = 0
+    lazy: list[FromRouter] = field(default_factory=list)
 
 
 class Routes:
@@ -35,6 +39,8 @@ class Routes:
         self._socket = socket
         self._epoch = epoch
         self._routes: dict[str, Route] = {}
+        self._lazy: dict[str, None] = {}
+        self._lazy_until = float("inf")
 
     def __len__(self) -> int:
         return len(self._routes)
@@ -48,10 +54,36 @@ class Routes:
         route.address, route.heard, route.received = address, now, envelope.number
         return whole
 
-    def send(self, peer: str, messages: list[FromRouter]) -> None:
+    def send(self, peer: str, messages: list[FromRouter], now: float) -> None:
+        """In order; a few that only free memory at the other side wait a moment for others to go with."""
         route = self._routes.get(peer)
         if route is None:
             return
+        if all(isinstance(message, PATIENT) for message in messages):
+            if not self._lazy:
+                self._lazy_until = now + LAZY
+            self._lazy[peer] = None
+            route.lazy += messages
+            return
+        self._send(peer, route, messages)
+
+    def next_deadline(self) -> float:
+        return self._lazy_until
+
+    def send_lazy(self, now: float) -> None:
+        """What has waited long enough for company goes alone."""
+        if now < self._lazy_until:
+            return
+        waiting, self._lazy, self._lazy_until = self._lazy, {}, float("inf")
+        for peer in waiting:
+            route = self._routes.get(peer)
+            if route is not None and route.lazy:
+                self._send(peer, route, [])
+
+    def _send(self, peer: str, route: Route, messages: list[FromRouter]) -> None:
+        if route.lazy:
+            messages = route.lazy + messages
+            route.lazy = []
         route.sent += 1
         frame = encode(Outbound(PROTOCOL, self._epoch, route.session, route.sent, messages))
         try:
