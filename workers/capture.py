@@ -7,9 +7,11 @@ become too large is followed by another one, between two attempts; the one befor
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 MAX_SIZE = 16 * 1024 * 1024
 TAIL = 4096
@@ -32,10 +34,7 @@ class Capture:
     def install(self) -> None:
         """Point the output of this process at the file."""
         self._open()
-        for stream in (sys.stdout, sys.stderr):
-            if stream is None or not hasattr(stream, "reconfigure"):
-                continue
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        sys.stdout, sys.stderr = _text(1), _text(2)
 
     def attempt_ended(self) -> Region | None:
         """The output since the last call; None when there is none."""
@@ -94,10 +93,25 @@ def tail(region: Region | None, size: int = TAIL) -> str:
     return text.decode("utf-8", "replace").lstrip("�")
 
 
+class _Unfailing(io.FileIO):
+    """A full disk costs lines of the log; it is not the fault of the job that prints."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _text(descriptor: int) -> io.TextIOWrapper:
+    raw = io.BufferedWriter(_Unfailing(descriptor, "w", closefd=False))
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
-        except (OSError, ValueError):  # a full disk, or a stream that user code has closed
+        except (OSError, ValueError):  # a stream that user code has put here, or closed
             pass

@@ -8,6 +8,7 @@ monitor runs nothing: it gives the monitoring records of its machine to the stor
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import select
@@ -178,6 +179,7 @@ def _redirected(settings: Settings) -> Capture | None:
         os.dup2(nothing.fileno(), 0)
     capture = Capture(settings.output)
     capture.install()
+    faulthandler.enable()  # a crash leaves its stack in the file, as evidence
     return capture
 
 

@@ -44,6 +44,26 @@ def test_every_way_of_writing_lands_in_the_region_of_its_attempt(tmp_path: Path)
     assert told == repr([first, None, "later\n", True])
 
 
+def test_a_full_disk_costs_lines_and_not_the_job(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk: what is written beyond it fails."""
+    told = run(
+        """
+        import resource, signal
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        capture = Capture(sys.argv[1])
+        capture.install()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        for _ in range(10):
+            print("x" * 30)
+        sys.stderr.write("y" * 30)
+        size = capture.attempt_ended()[2]
+        os.write(9, repr(size).encode())
+        """,
+        tmp_path / "worker-0.log",
+    )
+    assert 0 < int(told) <= 100
+
+
 def test_a_file_that_is_full_is_followed_by_another_and_only_two_are_kept(tmp_path: Path) -> None:
     told = run(
         """

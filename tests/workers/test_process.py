@@ -85,6 +85,10 @@ def die():
     os._exit(7)
 
 @worker
+def crash():
+    os.kill(os.getpid(), 11)
+
+@worker
 def sleep(flag, seconds=600.0):
     open(flag, "w").close()
     try:
@@ -146,6 +150,13 @@ def read_in_child(flag):
         os._exit(0)
     os.waitpid(child, 0)
 
+@worker
+async def wait(flag, seconds=600.0):
+    import asyncio
+    open(flag, "w").close()
+    await asyncio.sleep(seconds)
+    return "waited"
+
 class Warm(Worker):
     def __init__(self):
         self.count = 0
@@ -173,6 +184,15 @@ class Notes:
     def _note(self, note):
         with open(self.path, "a") as file:
             file.write(json.dumps(note) + "\\n")
+class Threaded(Notes):
+    def retrieve(self, info):
+        import threading
+        found = []
+        thread = threading.Thread(target=lambda: found.append(info["upstream"].get("before")), daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(600)
+        return {"value": found[0]}
 class Half:
     def retrieve(self, info): ...
 """
@@ -435,6 +455,14 @@ def test_the_death_of_a_process_is_the_end_of_its_stream(child: Child) -> None:
     assert child.stream.recv(1) == b""
 
 
+def test_a_crash_leaves_its_stack_in_the_output(child: Child) -> None:
+    child.feed("crash")
+    assert child.ended() == -signal.SIGSEGV
+    text = Path(child.settings.output or "").read_text()
+    assert "Segmentation fault" in text
+    assert "in crash" in text
+
+
 @pytest.mark.parametrize(("why", "error"), [("timeout", "JobTimeout"), ("cancelled", "JobCancelled")])
 def test_a_stop_interrupts_code_that_swallows_exceptions(child: Child, folder: Path, why: str, error: str) -> None:
     lease = child.feed("sleep", {"flag": str(folder / "running")})
@@ -459,6 +487,29 @@ def test_a_stop_reaches_an_attempt_that_waits_for_a_value(child: Child) -> None:
     assert child.hear(Ended).outcome.kind == "cancelled"
     child.say(Fetched(fetch.number, Given()))
     assert result(child.run("double", {"number": 2})) == 4
+
+
+def test_a_stop_reaches_a_coroutine_and_the_next_one_runs(child: Child, folder: Path) -> None:
+    lease = child.feed("wait", {"flag": str(folder / "running")})
+    until((folder / "running").exists)
+    child.stop(lease)
+    assert child.hear(Ended).outcome.kind == "cancelled"
+    assert result(child.run("wait", {"flag": str(folder / "again"), "seconds": 0.0})) == "waited"
+
+
+def test_a_thread_may_read_and_a_stop_that_it_reads_reaches_the_worker(
+    start: Callable[..., Child], folder: Path
+) -> None:
+    child = start(store="places:Threaded", store_config=pack({"path": str(folder / "notes")}))
+    child.hear(Up)
+    child.feed("identity", inputs=[Supplied(Input("before"))])
+    child.say(Fetched(child.hear(Fetch).number, Given((((), "success", pack(7), None),))))
+    assert result(child.hear(Ended).outcome) == 7
+    lease = child.feed("identity", inputs=[Supplied(Input("another"))], report=("unused",))
+    child.hear(Fetch)
+    child.say(Stop(lease, "timeout"))  # no signal: whoever reads it has to wake the main thread
+    assert child.hear(Ended).outcome.kind == "timeout"
+    assert (folder / "notes").read_text().endswith('"closed"\n')
 
 
 def test_a_stop_reaches_the_whole_group_of_a_command(child: Child, folder: Path) -> None:
