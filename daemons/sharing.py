@@ -50,7 +50,7 @@ def overloaded(slots: Iterable[Slot], now: float) -> list[Slot]:
     for slot in slots:
         idle = idle or slot.idle
         if slot.waiting and not slot.asked:
-            late = now - slot.since >= STUCK
+            late = slot.since + STUCK <= now
             if late or slot.backlog - slot.fifo[0].estimate >= WORTH:
                 found.append(slot)
     return found if idle else []

@@ -412,12 +412,9 @@ class Slots:
         if keep:
             for number, attempts in sharing.distribute(self.slots, self.shelf, self.pace, now).items():
                 self._effects.append(Feed(number, attempts))
-        limit = now - sharing.PATIENCE if keep else NEVER
-        overdue = [attempt for attempt in self.shelf if attempt.shelved <= limit]
-        if overdue:
-            self.shelf = deque(attempt for attempt in self.shelf if attempt.shelved > limit)
-            for attempt in overdue:
-                self._hand_back(attempt)
+        for attempt in [one for one in self.shelf if not keep or one.shelved + sharing.PATIENCE <= now]:
+            self.shelf.remove(attempt)
+            self._hand_back(attempt)
 
     def _release(self, slot: Slot, attempts: list[Attempt], since: float) -> None:
         """These did not begin in this slot: to their doom, or to the front of the shelf."""

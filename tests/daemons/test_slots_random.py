@@ -1,0 +1,120 @@
+"""Whatever happens in whatever order: every attempt has one place and one end."""
+
+from __future__ import annotations
+
+from headrace.daemons.orders import KillTree
+from headrace.daemons.protocol import Kill, Noted, Recall
+from headrace.daemons.slot import State
+from headrace.pipeline.task import Needs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from slots_bench import Bench
+
+STEPS = [
+    "run",
+    "run",
+    "run",
+    "read",
+    "end",
+    "end",
+    "end",
+    "kill",
+    "recall",
+    "die",
+    "up",
+    "wait",
+    "pulse",
+    "note",
+    "join",
+]
+NEEDS = [None, None, Needs(timeout=0.5), Needs(limits=("licence",))]
+
+
+class World(Bench):
+    """Processes that read and end as the dice say, and a Router that keeps book."""
+
+    def __init__(self) -> None:
+        super().__init__(slots=3, capacity=5)
+        self.next = 1
+        self.running: list[int | None] = [None, None, None]
+        self.book: dict[int, list[str]] = {}
+
+    def step(self, what: str, dice: int) -> None:
+        slot = dice % 3
+        lease = 1 + dice % self.next
+        match what:
+            case "run":
+                for _ in range(1 + dice % 7):
+                    self.book[self.next] = []
+                    self.run(self.next, worker=f"work{dice % 2}", needs=NEEDS[dice % len(NEEDS)])
+                    self.next += 1
+            case "read":
+                self.begin(slot)
+            case "end":
+                self.finish(slot, 0.0001 * (dice % 500))
+            case "kill":
+                self.handle(Kill([lease]))
+            case "recall":
+                self.handle(Recall([lease]))
+            case "die":
+                self.die(slot)
+            case "up":
+                if self.machine.slots[slot].state is State.STARTING:
+                    self.up(slot)
+            case "wait":
+                self.pass_time(0.01 * (dice % 400))
+            case "pulse":
+                self.pulse()
+            case "note":
+                self.handle(Noted(list(self.machine.delivery.kept)[: dice % 5]))
+            case "join":
+                self.join()
+        for effect in self.took(KillTree):
+            self.die(effect.slot)
+        self.keep_book()
+
+    def begin(self, slot: int) -> None:
+        if self.running[slot] is None and self.pipes[slot] and self.machine.slots[slot].state is not State.EMPTY:
+            self.running[slot] = self.read(slot)
+
+    def finish(self, slot: int, duration: float) -> None:
+        self.begin(slot)
+        lease, self.running[slot] = self.running[slot], None
+        if lease is not None:
+            self.ended(slot, lease, duration=duration)
+
+    def die(self, slot: int) -> None:
+        if self.machine.slots[slot].state is State.EMPTY:
+            return
+        self.running[slot] = None
+        self.down(slot)
+
+    def keep_book(self) -> None:
+        for outcome in self.outcomes():
+            self.book[outcome.lease].append("ended")
+        for lease in self.handed_back():
+            self.book[lease].append("handed back")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 10_000)), max_size=120))
+def test_every_attempt_has_one_place_and_at_most_one_end(steps: list[tuple[str, int]]) -> None:
+    world = World()
+    for what, dice in steps:
+        world.step(what, dice)
+        for lease, ends in world.book.items():
+            assert len(ends) <= 1, f"lease {lease} has ended more than once: {ends}"
+            assert not (ends and lease in world.machine.attempts), f"lease {lease} has ended and is still there"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 10_000)), max_size=60))
+def test_whatever_has_happened_a_stop_comes_to_its_end(steps: list[tuple[str, int]]) -> None:
+    world = World()
+    for what, dice in steps:
+        world.step(what, dice)
+    world.turn(world.machine.stop(world.now, 1.0))
+    for _ in range(20):
+        world.pulse()
+        world.step("wait", 199)
+    assert world.machine.done, world.machine.slots
