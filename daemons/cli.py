@@ -122,7 +122,7 @@ def guarded(run: Callable[[], object], as_json: bool) -> int:
     except (HeadraceError, TimeoutError) as error:
         return _answer(error, exit_code(error), str(error), as_json)
     except (KeyboardInterrupt, click.Abort) as error:
-        return _answer(error, exit_code(error), str(error) or "interrupted", as_json)
+        return _answer(error, exit_code(error), str(error.__cause__ or error) or "interrupted", as_json)
     except Exception as error:  # noqa: BLE001 - the boundary: a mistake of ours is shown whole, and answered in JSON too
         traceback.print_exc()
         return _answer(error, FAILED, f"{type(error).__name__}: {error}", as_json)

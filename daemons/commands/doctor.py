@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -151,14 +151,12 @@ def _cluster(given: Mapping[str, object]) -> Finding:
 
 
 def _journal(path: Path) -> Iterator[Finding]:
-    from ..journal import verify
+    from ..checkup import verify
 
-    yield from journal_findings(verify, path)
-
-
-def journal_findings(verify: Callable[[Path], Any], path: Path) -> Iterator[Finding]:
     report = verify(path)
     for problem in report.problems:
-        yield Finding("journal", "problem", str(problem))
-    if not report.problems:
-        yield Finding("journal", "ok", str(report))
+        yield Finding("journal", "problem", problem)
+    if report.more:
+        yield Finding("journal", "problem", f"and {report.more} more")
+    head = str(report).splitlines()[0]
+    yield Finding("journal", "ok" if report.ok else "warning", head)

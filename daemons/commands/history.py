@@ -112,7 +112,7 @@ class Look:
     def __init__(self, cluster: Cluster, run: str) -> None:
         self.cluster = cluster
         self.run = run
-        self.told: dict[str, Any] = cluster.ask("run", run)
+        self.told: dict[str, Any] = {}
         self.history = History(cluster.definition(run), run)
         self.again()
 

@@ -18,7 +18,9 @@ from .printing import on_terminal
 
 MARGIN = 10.0
 """Seconds beyond their own grace that daemons get to stop in."""
-LOOK = 0.2
+LOOK = 0.1
+IMPORTING = 3.0
+"""Seconds after which a Broker that names no worker is taken for one that has none."""
 
 
 @command("up", "headrace up", "headrace up --processes 4 --data ./data", "headrace up --brokers 2 --workers my_workers")
@@ -61,16 +63,23 @@ def _children(made: UpConfig, given: Mapping[str, object]) -> list[tuple[str, li
 def _tell_ready(made: UpConfig, given: Mapping[str, object], console: Console, worked: Callable[[], None]) -> None:
     """Ask the Router who is there until all are; then say so, once."""
     api = chosen(RouterConfig, given).api
+    joined: dict[str, float] = {}
     with connect({"api": api, "answer_timeout": "2s"}) as cluster:
         while True:
             try:
                 status = cluster.cluster()
             except ClusterError:
                 continue
-            brokers, pipeliners = status["brokers"], status["pipeliners"]
-            if len(brokers) >= made.brokers and len(pipeliners) >= made.pipeliners:
+            brokers = [one for one in status["brokers"] if _is_up(one, joined)]
+            if len(brokers) >= made.brokers and len(status["pipeliners"]) >= made.pipeliners:
                 break
             time.sleep(LOOK)
     worked()
-    slots = sum(broker.get("slots", 0) for broker in brokers)
+    slots = sum(broker["slots"] for broker in brokers)
     console.line("", f"ready: {api}, {len(brokers)} Broker(s) with {slots} worker processes; Ctrl-C stops")
+
+
+def _is_up(broker: Mapping[str, Any], joined: dict[str, float]) -> bool:
+    """A Broker joins before its worker processes have told what they can run. One without workers never tells more."""
+    since = joined.setdefault(broker["identity"], time.monotonic())
+    return bool(broker["workers"]) or time.monotonic() - since > IMPORTING
