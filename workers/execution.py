@@ -9,11 +9,7 @@ for local runs, one attempt at a time.
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import threading
 import time
-from collections.abc import Coroutine
 from types import CoroutineType
 from typing import Any
 
@@ -26,6 +22,7 @@ from .answers import InvalidAnswer, understand
 from .capture import Capture, tail
 from .catalog import Catalog
 from .command import CommandRunnable
+from .coroutines import Coroutines
 from .current import CurrentJob, Report, running
 from .failures import failure_of
 from .inputs import Attempt
@@ -67,7 +64,7 @@ class Execution:
         self._report = report or _no_report
         self._interactive = interactive
         self._tasks: dict[bytes, tuple[Task, Runnable]] = {}
-        self._loop: asyncio.Runner | None = None
+        self._coroutines = Coroutines()
         self._in_store = False
 
     def run(self, header: RunHeader, assignment: Assignment) -> Outcome:
@@ -107,9 +104,7 @@ class Execution:
 
     def close(self) -> None:
         """Free what attempts have left: the event loop and the store."""
-        if self._loop is not None:
-            self._loop.close()
-            self._loop = None
+        self._coroutines.close()
         self._keeper.close()
 
     # The way of a good attempt --------------------------------------------------------------------------------------
@@ -136,7 +131,7 @@ class Execution:
             value = self._retrieved(attempt) if bind == "store" else attempt.value()
             answer = attempt.runnable.invoke(bind, value, attempt)
             if type(answer) is CoroutineType:
-                answer = self._awaited(answer)
+                answer = self._coroutines.run(answer)
             return answer
         finally:
             try:
@@ -151,15 +146,6 @@ class Execution:
         value = self._keeper.retrieve(attempt.info())
         self._in_store = False
         return value
-
-    def _awaited(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            if self._loop is None:
-                self._loop = asyncio.Runner()
-            return self._loop.run(coroutine, context=contextvars.copy_context())
-        return _in_thread(coroutine)  # a notebook: this thread has a loop that runs already
 
     def _kept(self, attempt: Attempt, result: Any, packed: bytes, signs: Signs | None) -> str | None:
         """Save the result; the reference of a value that is too large to travel."""
@@ -251,9 +237,7 @@ class Execution:
             return
         if in_store:
             self._keeper.discard()
-        if self._loop is not None:
-            self._loop.close()
-            self._loop = None
+        self._coroutines.close()
 
 
 def _stopped(why: str, assignment: Assignment, failure: Failure) -> tuple[Ended, Failure, Signs | None]:
@@ -267,27 +251,6 @@ def _stopped(why: str, assignment: Assignment, failure: Failure) -> tuple[Ended,
         type=type(told).__name__, message=str(told), traceback=failure.traceback, log_tail=failure.log_tail
     )
     return kind, failure, None
-
-
-def _in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine to its end on a loop in another thread."""
-    ended: list[tuple[Any, BaseException | None]] = []
-    context = contextvars.copy_context()
-
-    def run() -> None:
-        try:
-            with asyncio.Runner() as runner:
-                ended.append((runner.run(coroutine, context=context), None))
-        except BaseException as error:  # noqa: BLE001  raised again in the caller
-            ended.append((None, error))
-
-    thread = threading.Thread(target=run, name="headrace-coroutine")
-    thread.start()
-    thread.join()
-    value, error = ended[0]
-    if error is not None:
-        raise error
-    return value
 
 
 def _no_report(lease: int, done: float, total: float | None, message: str) -> None:

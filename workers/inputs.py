@@ -20,8 +20,9 @@ from typing import Any
 from ..pipeline.errors import JobError
 from ..pipeline.payload import unpack
 from ..pipeline.task import Assignment, RunHeader, Supplied, Task
-from .reading import NOTHING, Reader, unpacked
-from .runnable import Runnable
+from .kept import unpacked
+from .reading import Reader
+from .runnable import NOTHING, Runnable
 from .upstream import Upstream
 
 RUN = "result"

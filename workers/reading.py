@@ -13,16 +13,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-import msgpack  # type: ignore[import-untyped]  # it ships no types
 import msgspec
 
 from ..pipeline.errors import JobError, NotFound, StoreError
 from ..pipeline.facts import Path
 from ..pipeline.inputs import ELEMENTS
-from ..pipeline.payload import unpack
 from ..pipeline.task import Given, Input, Supplied, Want
 from .ancestry import Ancestry
-from .runnable import NOTHING, Nothing
+from .kept import Elements, Kept, elements_of, unpacked
+from .runnable import NOTHING
 
 KEEP = 32 * 1024 * 1024
 LISTS = 4
@@ -189,7 +188,7 @@ class Reader:
         elements = self._lists.get(key)
         if elements is None:
             data = self.packed(run, ref or "") if data is None else data
-            elements = self._lists[key] = _elements(data, where)
+            elements = self._lists[key] = elements_of(data, where)
             if len(self._lists) > LISTS:
                 self._lists.popitem(last=False)
         return elements.get(wanted.element, where)
@@ -216,62 +215,6 @@ class Reader:
         return bytes(data)
 
 
-class Kept:
-    """Bytes by key, the least recently used ones forgotten first."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._size = 0
-        self._entries: OrderedDict[object, bytes] = OrderedDict()
-
-    def get(self, key: object) -> bytes | None:
-        data = self._entries.get(key)
-        if data is not None:
-            self._entries.move_to_end(key)
-        return data
-
-    def put(self, key: object, data: bytes) -> None:
-        if len(data) > self._limit // 2 or key in self._entries:
-            return
-        self._entries[key] = data
-        self._size += len(data)
-        while self._size > self._limit:
-            self._size -= len(self._entries.popitem(last=False)[1])
-
-
-class Elements:
-    """A packed list, element by element, without unpacking the others."""
-
-    def __init__(self, data: bytes) -> None:
-        unpacker = msgpack.Unpacker(max_buffer_size=len(data) or 1, strict_map_key=False)
-        unpacker.feed(data)
-        self._data = data
-        self._ends = [0] * (unpacker.read_array_header() + 1)
-        self._ends[0] = unpacker.tell()
-        for number in range(1, len(self._ends)):
-            unpacker.skip()
-            self._ends[number] = unpacker.tell()
-
-    def get(self, index: int, where: str) -> Any:
-        if index + 1 >= len(self._ends):
-            raise JobError(f"{where} has {len(self._ends) - 1} elements, and none with index {index}")
-        return unpacked(memoryview(self._data)[self._ends[index] : self._ends[index + 1]], f"{where}[{index}]")
-
-
-def _elements(data: bytes, where: str) -> Elements:
-    try:
-        return Elements(data)
-    except (ValueError, msgpack.UnpackException) as error:
-        raise JobError(f"{where} is no list that could be spread: {error}") from None
-
-
-def unpacked(data: bytes | memoryview, where: str) -> Any:
-    try:
-        return unpack(data)
-    except ValueError as error:
-        raise JobError(f"{where} cannot be read: {error}") from None
-
-
 def _first(given: Given) -> Found | None:
     return given.values[0][1:] if given.values else None
 
@@ -279,6 +222,3 @@ def _first(given: Given) -> Found | None:
 def _gone(job: str, path: Path, why: str | None = None) -> JobError:
     where = f"{job!r} {list(path)}" if path else repr(job)
     return JobError(f"the result of job {where} is not there any more" + (f": {why}" if why else ""))
-
-
-__all__ = ["NOTHING", "Elements", "Fetch", "Kept", "Nothing", "Reader", "Values", "unpacked"]

@@ -12,7 +12,8 @@ from typing import Any
 
 from ..pipeline.task import Assignment, Supplied
 from .ancestry import Ancestry
-from .reading import NOTHING, Reader
+from .reading import Reader
+from .runnable import NOTHING
 
 
 class Upstream(Mapping[str, Any]):

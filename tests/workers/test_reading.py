@@ -11,7 +11,9 @@ from headrace.pipeline.payload import pack, unpack
 from headrace.pipeline.task import Input, Supplied
 from headrace.stores.values import ValuesFolder
 from headrace.workers.ancestry import Ancestry
-from headrace.workers.reading import NOTHING, Elements, Kept, Reader
+from headrace.workers.kept import Elements, Kept
+from headrace.workers.reading import Reader
+from headrace.workers.runnable import NOTHING
 from headrace.workers.upstream import Upstream
 
 
