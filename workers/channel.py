@@ -53,6 +53,9 @@ class Channel:
     def send(self, message: FromWorker) -> None:
         """A whole frame, or none: no stop comes in between."""
         data = frame(message)
+        if not self._interruption.is_open:
+            self._send(data)
+            return
         with self._shield():
             self._send(data)
 

@@ -13,7 +13,6 @@ from headrace.pipeline.task import (
     Assignment,
     Given,
     Input,
-    Needs,
     Outcome,
     RunHeader,
     Supplied,
@@ -144,6 +143,3 @@ def given() -> Callable[..., Supplied]:
 @pytest.fixture
 def told() -> Callable[[Outcome], str]:
     return failure_text
-
-
-__all__ = ["Lab", "Needs"]
