@@ -27,12 +27,13 @@ _EMPTY = frozenset((SKIPPED, BLOCKED, CANCELLED))
 def ended(board: Board, at: int, path: Path, code: int, flag: int, work: Work) -> None:
     """An instance has ended: open its branches, or count it for whoever gathers it."""
     plan = board.plan
+    opens = plan.nodes[at].spread or at in plan.grouped
+    if opens and code != SUCCESS:
+        board.lengths[at, path] = 0
     for gather, depth in plan.gathers.get(at, ()):
         if depth == len(path):
             board.reach(gather, path, flag, work)
-    if plan.nodes[at].spread or at in plan.grouped:
-        if code != SUCCESS:
-            board.lengths[at, path] = 0
+    if opens:
         open_all(board, at, path, 0 if code == SUCCESS else flag & ~DATA, work)
     if at in plan.closes and len(path) > plan.closes[at]:
         _count(board, at, path[:-1], flag, work)

@@ -299,6 +299,19 @@ def test_a_spread_may_choose_among_its_children():
     assert drive.states == {"S": "success", "A": "skipped", "B": "success"}
 
 
+def test_a_choice_made_outside_counts_for_branches_that_open_later():
+    definition = define([node("O"), spread("S"), node("A"), node("B")], "S>A O>A S>B O>B")
+    drive = Drive(definition, behave(O=lambda r: ok(r, chosen=("B",)), S=lambda r: ok(r, spread=2))).to_end()
+    assert drive.order() == ["O", "S", "B", "B"]
+    assert drive.states["A"] == "skipped"
+
+
+def test_a_failed_list_gives_nothing_to_windows_right_after_it():
+    definition = define([spread("S", on_error="continue"), gather("W", size=2), node("Z")], "S>W")
+    drive = Drive(definition, behave(S=bad)).to_end()
+    assert drive.order() == ["S", "Z"] and drive.verdict == "success"
+
+
 def test_a_result_that_is_no_list_cannot_be_spread():
     for signs in ({}, {"spread": -1}, {"spread": 10**12}):
         drive = Drive(FLAT, behave(S=lambda r, s=signs: ok(r, **s))).to_end()

@@ -280,6 +280,12 @@ def test_a_job_may_have_an_on_error_of_its_own():
     assert drive.verdict == "failed" and drive.error.job == "C"
 
 
+def test_a_join_that_always_runs_says_which_fact_made_it_ready():
+    nodes = [Node(name="A"), Node(name="B"), Node(name="C", when="always")]
+    drive = Drive(define(nodes, "A>C B>C", on_error="block")).returned("B", kind="failed").returned("A")
+    assert [(one.job, one.after) for one in drive.pull()] == [("C", 3)]
+
+
 def test_a_failure_job_is_skipped_when_nothing_failed():
     nodes = [Node(name="A"), Node(name="B", when="failure"), Node(name="C", when="always"), Node(name="D")]
     drive = Drive(define(nodes, "A>B B>C B>D")).to_end()
@@ -699,12 +705,16 @@ def test_hooks_of_a_group_run_after_its_failure_although_the_run_stops():
     assert drive.verdict == "failed" and drive.replay().job_details() == drive.progress.job_details()
 
 
+def test_members_that_wait_for_the_failed_one_are_cancelled_with_their_group():
+    from headrace.pipeline.definition import Group
+
+    group = Group(title="G", members=(0, 1), on_error="fail")
+    drive = Drive(define("A B C", "A>B B>C", on_error="block", groups=(group,)), failing("A")).to_end()
+    assert drive.states == {"A": "failed", "B": "cancelled", "C": "skipped"}
+
+
 def test_hooks_of_a_group_that_never_began_do_not_run():
-    hooks = {"always": (Node(name="x"),)}
-    drive = Drive(grouped(group_hooks=hooks))
-    drive.pull()
-    drive.record(bad(drive.live.pop(("C", ()))))
-    drive.halt()
+    drive = Drive(grouped(group_hooks={"always": (Node(name="x"),)})).returned("C", kind="failed")
+    assert drive.states["A"] == drive.states["B"] == "cancelled"
     drive.to_end()
-    assert "hook:always:G" in drive.order() or drive.states["A"] == "cancelled"
-    assert drive.verdict == "failed"
+    assert "hook:always:G" not in drive.order()

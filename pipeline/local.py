@@ -1,0 +1,327 @@
+"""The local engine: a run in this process, by the same `Progress` that tracks it on a cluster, without any daemon.
+
+    Progress ──> ready attempts ──> here, or in a fork ──> outcomes ──> facts ──> Progress
+
+With `processes=0` jobs run here, one after the other; a job that may have to be stopped (it has a `timeout`, or the run
+a `deadline`) runs in a fork. With `processes=N` all of them run in forks, N at a time. Delays are waited for, without
+asking the clock all the time. Nothing is kept: a local run is over when its process is.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from .compile import compile_pipeline, data_of, options_of
+from .definition import Definition, RunOptions, pack_definition
+from .errors import ConfigError
+from .facts import Accepted, Cancelled, Ending, Failure, Finished, Path, Returned, RunFact
+from .kits import SUBRUN
+from .local_results import LocalResults
+from .payload import pack
+from .plan import Plan
+from .progress import Progress
+from .run import Run
+from .task import Assignment, Outcome, Ready, RunHeader, unpack_task
+
+if TYPE_CHECKING:
+    from ..workers.local import LocalWorkers
+    from .pipeline import Pipeline
+
+WINDOW = 1000
+"""Attempts that are taken from `Progress` at a time."""
+FOREVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalEvent:
+    """What `on_event` is told: `started`, `ended` and `progress` of an attempt, `finished` of the run."""
+
+    kind: str
+    job: str = ""
+    path: Path = ()
+    attempt: int = 0
+    state: str = ""
+    """How the attempt, or the run, ended."""
+    done: float = 0.0
+    total: float | None = None
+    message: str = ""
+
+
+OnEvent = Callable[[LocalEvent], None]
+
+
+def run_pipeline(
+    pipeline: Pipeline,
+    workers: Any = None,
+    store: Any = None,
+    processes: int = 0,
+    on_event: OnEvent | None = None,
+) -> Run:
+    """Run a pipeline to its end.
+
+    workers    a module or its name, or a list of classes and functions; None is the module `workers`, if there is one
+    store      an object, a class, or `module:Class`; None needs no store
+    processes  how many processes run jobs; 0 is this one
+    on_event   called with a `LocalEvent` whenever something has happened
+    """
+    from ..workers.local import LocalWorkers
+
+    if pipeline.after:
+        raise ConfigError("a local run cannot wait for others (`after`): start it when they have ended")
+    definition = compile_pipeline(pipeline)
+    offered = LocalWorkers.of(pipeline.workers, workers, store)
+    offered.check(definition)
+    options = options_of(pipeline)
+    if options.not_before is not None:
+        time.sleep(max(0.0, options.not_before - time.time()))
+    engine = _Engine(uuid.uuid4().hex, definition, data_of(pipeline), options, offered, processes, on_event)
+    try:
+        return engine.run()
+    finally:
+        offered.close()
+
+
+class _Engine:
+    """One run: a heap of attempts that wait for their time, one of those that may start, and what is under way."""
+
+    def __init__(
+        self,
+        run: str,
+        definition: Definition,
+        data: bytes | None,
+        options: RunOptions,
+        workers: LocalWorkers,
+        processes: int,
+        on_event: OnEvent | None,
+    ) -> None:
+        self._id = run
+        self._progress = Progress(Plan(definition), run)
+        self._results = LocalResults(pack_definition(definition), data)
+        self._header = RunHeader(run, data)
+        self._options = options
+        self._workers = workers
+        self._processes = processes
+        self._tell = on_event or _nobody
+        self._runner = workers.runner(self._results.fetch, max(1, processes), self._report)
+        self._sequence = 0
+        self._leases = itertools.count(1)
+        self._began = time.monotonic()
+        self._deadline = FOREVER if options.deadline is None else self._began + options.deadline
+        self._delayed: list[tuple[float, int, Ready]] = []
+        self._startable: list[tuple[int, int, float, Ready]] = []
+        self._live: dict[tuple[str, Path], int] = {}
+        """Leases of what is under way."""
+        self._assigned: dict[int, Ready] = {}
+        self._waiting = 0
+
+    def run(self) -> Run:
+        try:
+            self._record(Accepted(self._id, time.time(), self._options))
+            while not self._concluded():
+                self._take()
+                self._halt()
+                self._start()
+                self._wait()
+        finally:
+            self._runner.close()
+        return self._ended()
+
+    # Facts -----------------------------------------------------------------------------------------------------------
+
+    def _record(self, fact: RunFact) -> None:
+        self._sequence += 1
+        self._progress.apply(self._sequence, fact)
+
+    def _returned(self, ready: Ready, outcome: Outcome) -> None:
+        if outcome.charged or outcome.kind == "success":
+            self._results.put(ready.job, ready.path, outcome)
+        self._record(
+            Returned(
+                ready.job,
+                ready.path,
+                ready.attempt,
+                outcome.kind,
+                outcome.lease,
+                ready.round,
+                outcome.started,
+                outcome.duration,
+                "here",
+                outcome.size,
+                None,
+                outcome.signs,
+                outcome.error,
+                outcome.charged,
+            )
+        )
+        self._tell(LocalEvent("ended", ready.job, ready.path, ready.attempt, outcome.kind))
+
+    def _concluded(self) -> bool:
+        """Fix the verdict when it is there; True when the run is over."""
+        conclusion = self._progress.conclusion()
+        if conclusion is None or self._live:
+            return False
+        verdict, error, final = conclusion
+        self._deadline = FOREVER
+        if not final:
+            self._record(Ending(time.time(), verdict, error))
+            return False
+        self._record(Finished(time.time(), verdict, error, time.monotonic() - self._began))
+        self._tell(LocalEvent("finished", state=verdict))
+        return True
+
+    # Attempts --------------------------------------------------------------------------------------------------------
+
+    def _take(self) -> None:
+        """Let what is ready wait for its time, and then for a place."""
+        now = time.monotonic()
+        room = WINDOW - len(self._startable)
+        for ready in self._progress.ready(room) if room > 0 else ():
+            self._waiting += 1
+            heapq.heappush(self._delayed, (now + ready.delay, self._waiting, ready))
+        while self._delayed and self._delayed[0][0] <= now:
+            due, order, ready = heapq.heappop(self._delayed)
+            priority = ready.needs.priority if ready.needs is not None else 0
+            heapq.heappush(self._startable, (-priority, order, due, ready))
+
+    def _halt(self) -> None:
+        if time.monotonic() >= self._deadline:
+            self._deadline = FOREVER
+            self._record(Cancelled(time.time(), 1, "deadline exceeded"))
+        halted = set(self._progress.halts())
+        if not halted:
+            return
+        for job, path in halted:
+            if (lease := self._live.get((job, path))) is not None:
+                self._runner.stop(lease, "cancelled")
+        delayed, startable = self._delayed, self._startable
+        self._delayed = [entry for entry in delayed if _cell(entry[-1]) not in halted]
+        self._startable = [entry for entry in startable if _cell(entry[-1]) not in halted]
+        heapq.heapify(self._delayed)
+        heapq.heapify(self._startable)
+        for ready in (*(entry[-1] for entry in delayed), *(entry[-1] for entry in startable)):
+            if _cell(ready) in halted:
+                self._returned(ready, Outcome(0, "cancelled"))
+
+    def _start(self) -> None:
+        """Start what has a place. In this process that means: run it."""
+        limit = self._options.max_active or FOREVER
+        while self._startable and len(self._live) < limit and self._runner.has_room():
+            *_, due, ready = heapq.heappop(self._startable)
+            if self._expired(ready, due):
+                continue
+            self._tell(LocalEvent("started", ready.job, ready.path, ready.attempt))
+            if ready.worker == SUBRUN:
+                self._returned(ready, self._run_below(ready))
+                return
+            lease = next(self._leases)
+            assignment = self._assignment(ready, lease)
+            if not self._in_fork(ready):
+                self._returned(ready, self._runner.run(self._header, assignment))
+                return
+            self._live[ready.job, ready.path] = lease
+            self._assigned[lease] = ready
+            self._runner.start(self._header, assignment)
+
+    def _in_fork(self, ready: Ready) -> bool:
+        timed = ready.needs is not None and ready.needs.timeout is not None
+        return bool(self._processes) or timed or self._options.deadline is not None
+
+    def _expired(self, ready: Ready, due: float) -> bool:
+        limit = ready.needs.queue_timeout if ready.needs is not None else None
+        if limit is None or time.monotonic() < due + limit:
+            return False
+        self._returned(ready, Outcome(0, "expired"))
+        return True
+
+    def _assignment(self, ready: Ready, lease: int) -> Assignment:
+        inputs = tuple(self._results.supplied(wanted) for wanted in ready.inputs)
+        return Assignment(
+            lease,
+            self._id,
+            ready.job,
+            ready.path,
+            ready.attempt,
+            ready.worker,
+            ready.task,
+            inputs,
+            ready.needs,
+            ready.round,
+            ready.hook,
+        )
+
+    def _wait(self) -> None:
+        """Until something ends in a fork, or gets due."""
+        if not self._live and (self._startable or self._progress.has_ready() or not self._delayed):
+            return
+        due = self._delayed[0][0] if self._delayed else FOREVER
+        for outcome in self._runner.wait(min(due, self._deadline)):
+            ready = self._assigned.pop(outcome.lease)
+            del self._live[ready.job, ready.path]
+            self._returned(ready, outcome)
+
+    def _report(self, assignment: Assignment, done: float, total: float | None, message: str) -> None:
+        where = assignment.job, assignment.path, assignment.attempt
+        self._tell(LocalEvent("progress", *where, "", done, total, message))
+
+    # Sub-runs and the end --------------------------------------------------------------------------------------------
+
+    def _run_below(self, ready: Ready) -> Outcome:
+        """A job that is a pipeline: a run of its own, here, whose results are the job's result."""
+        plan = self._progress.plan
+        at = plan.find(ready.job, ready.path)
+        assert at is not None
+        definition = Plan.load(plan.nodes[at].definition or b"").definition
+        options = RunOptions(deadline=ready.needs.timeout if ready.needs is not None else None)
+        seed = repr((self._id, ready.round, ready.job, ready.path)).encode("utf-8", "surrogatepass")
+        name = blake2b(seed, digest_size=16).hexdigest()
+        data = unpack_task(ready.task).data
+        started = time.time()
+        below = _Engine(name, definition, data, options, self._workers, self._processes, self._telling(ready)).run()
+        if below.ok:
+            packed = pack(below.results, f"the results of {ready.job!r}")
+            return Outcome(0, "success", packed, started, below.duration or 0.0, len(packed))
+        reason = below.error.reason if below.error is not None else below.state
+        job = below.error.job if below.error is not None else None
+        text = f"its job {job!r} failed: {reason}" if job is not None else reason
+        failure = Failure("SubRunFailed", text, below.error.traceback if below.error is not None else "")
+        return Outcome(0, "failed", b"", started, below.duration or 0.0, error=failure)
+
+    def _telling(self, ready: Ready) -> OnEvent:
+        """Events of a sub-run name its jobs below the job that it is."""
+
+        def tell(event: LocalEvent) -> None:
+            if event.kind != "finished":
+                self._tell(replace(event, job=f"{ready.job}/{event.job}"))
+
+        return tell
+
+    def _ended(self) -> Run:
+        progress = self._progress
+        plan = progress.plan
+        single = {plan.names[at]: plan.is_single(at) and not plan.base.get(at) for at in plan.jobs()}
+        jobs = [(name, not single[name]) for name in progress.states()]
+        results = self._results
+        duration = time.monotonic() - self._began
+        return Run(
+            self._id,
+            progress.state,
+            lambda: results.unpacked(jobs),
+            progress.error,
+            progress.states(),
+            duration,
+        )
+
+
+def _cell(ready: Ready) -> tuple[str, Path]:
+    return ready.job, ready.path
+
+
+def _nobody(event: LocalEvent) -> None:
+    """Nobody wants to know."""
