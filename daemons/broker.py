@@ -24,7 +24,7 @@ from ..workers.pools.local import LocalPool
 from .addresses import Address, connect_address
 from .deaths import death
 from .folders import data_folder
-from .loop import Link, Stopper, new_id, place
+from .loop import Link, Stopper, new_id, place, settle_down
 from .observer import Observer
 from .orders import BrokerEffect, Fail, Feed, Guard, Interrupt, KillTree, Reply, StartProcess, TakeBack, Tell
 from .outfit import Outfit
@@ -109,6 +109,7 @@ class Broker:
             with self._stopper.on_signals():
                 self.logger.info("Broker started")
                 self.logger.info("Trying to connect to router...")
+                settle_down()
                 self._run()
                 self._pool.close(0.0 if self._stopper.signals > 1 else LEAVING)
                 self._send([Bye("stopped")])

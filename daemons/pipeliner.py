@@ -12,7 +12,7 @@ import zmq
 from .. import __version__
 from .addresses import Address, connect_address
 from .charges import Charges
-from .loop import Link, Stopper, new_id, place
+from .loop import Link, Stopper, new_id, place, settle_down
 from .protocol import Beat, Bye, Hello, Refuse
 from .session import Session
 
@@ -51,6 +51,7 @@ class Pipeliner:
         try:
             with self._stopper.on_signals():
                 self.logger.info("Entering main loop")
+                settle_down()
                 self._run(link, poller.poll)
                 self._goodbye(link)
         finally:
@@ -63,8 +64,7 @@ class Pipeliner:
         while not self._stopper.requested:
             now = time.monotonic()
             wait = self._session.next_deadline() - now
-            poll(int(min(max(wait, 0.0), 3600.0) * 1000) + 1 if wait > 0 else 0)
-            self._stopper.drain()
+            poll(int(min(wait, 3600.0) * 1000) + 1 if wait > 0 else 0)
             self._turn(link, time.monotonic())
 
     def _turn(self, link: Link, now: float) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import zmq
 
-from ..pipeline.errors import ConfigError, HeadraceError, NotFound, UserError
+from ..pipeline.errors import ConfigError, NotFound, UserError
 from ..pipeline.payload import pack
 from .addresses import Address, bind_address
 from .answers import Answers
@@ -28,7 +28,7 @@ from .effects import Forget, Load, Lookup, RouterEffect, Send
 from .events import Broadcast
 from .folders import default_data_folder
 from .journal import Journal
-from .loop import DRAIN, Stopper
+from .loop import Stopper, drained, settle_down
 from .outbox import Outbox
 from .protocol import (
     MAX_FRAME,
@@ -67,13 +67,6 @@ WARNED_MALFORMED = 5
 
 
 @dataclass(slots=True)
-class Counters:
-    malformed: int = 0
-    failures: int = 0
-    envelopes: int = 0
-
-
-@dataclass(slots=True)
 class Turn:
     """What the clients of one turn are answered without the machine."""
 
@@ -109,7 +102,6 @@ class Router:
         folder = data or self.config.get("data") or default_data_folder(_port(self.api))
         self.data = Path(folder).expanduser()
         self.rules = rules or Rules(limits=dict(self.config.get("limits") or {}))
-        self.counters = Counters()
         self.ready = False
         """The api is bound: peers and clients are answered."""
         self._stopper = Stopper()
@@ -135,6 +127,7 @@ class Router:
         try:
             self._prepare(context)
             self.ready = True
+            settle_down()
             self.logger.info("Entering main loop")
             while not self._stopper.requested:
                 self._wait()
@@ -177,14 +170,18 @@ class Router:
     def _wait(self) -> None:
         deadline = min(self._dispatch.next_deadline(), self._routes.next_deadline())
         wait = 0.0 if self._loads else deadline - time.monotonic()
-        self._poller.poll(int(min(max(wait, 0.0), LONGEST_WAIT) * 1000) + 1 if wait > 0 else 0)
-        self._stopper.drain()
+        milliseconds = int(min(wait, LONGEST_WAIT) * 1000) + 1 if wait > 0 else 0
+        self._woken = {source for source, _ in self._poller.poll(milliseconds)}
+        if self._stopper.fileno() in self._woken:
+            self._stopper.drain()
 
     def _turn(self) -> None:
         now = time.monotonic()
         self._dispatch.at(now, time.time())
-        self._freed()
-        self._read_journal()
+        if self._committer.fileno() in self._woken:
+            self._freed()
+        if self._loads:
+            self._read_journal()
         turn = Turn()
         for address, envelope in self._drain():
             self._received(turn, address, envelope, now)
@@ -196,7 +193,8 @@ class Router:
             self._committer.put(self._outbox.batch, records)
         self._carry_out(effects, turn)
         self._routes.send_lazy(now)
-        self._events.drain()
+        if self._pub in self._woken:
+            self._events.drain()
         self._pruning.sweep()
         if now > self._next_sweep:
             self._next_sweep = now + IDLE_SWEEP
@@ -247,12 +245,7 @@ class Router:
     # The api ----------------------------------------------------------------------------------------------------
 
     def _drain(self) -> Iterable[tuple[bytes, Inbound]]:
-        for _ in range(DRAIN):
-            try:
-                frames = self._api.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            self.counters.envelopes += 1
+        for frames in drained(self._api):
             try:
                 if len(frames) != 2:
                     raise ValueError(f"{len(frames) - 1} frames instead of one")
@@ -266,9 +259,10 @@ class Router:
 
     def _malformed(self, frames: list[bytes], error: Exception) -> None:
         """Answered in the form it came, counted, and forgotten."""
-        self.counters.malformed += 1
-        level = logging.WARNING if self.counters.malformed <= WARNED_MALFORMED else logging.DEBUG
-        self.logger.log(level, "dropped a malformed message (%d so far): %s", self.counters.malformed, error)
+        counts = self._dispatch.cluster.counts
+        counts["malformed"] += 1
+        level = logging.WARNING if counts["malformed"] <= WARNED_MALFORMED else logging.DEBUG
+        self.logger.log(level, "dropped a malformed message (%d so far): %s", counts["malformed"], error)
         reason = f"this is not a message of Headrace: {error}"
         frame = encode(Outbound(PROTOCOL, self._journal.epoch, "", 0, [Failed("", "invalid", reason[:500])]))
         try:
@@ -289,8 +283,8 @@ class Router:
         for message in envelope.messages:
             try:
                 self._handle(turn, peer, session, message, member, now)
-            except (HeadraceError, LookupError, ValueError, TypeError, AttributeError, AssertionError) as error:
-                self.counters.failures += 1
+            except Exception as error:
+                self._dispatch.cluster.counts["failures"] += 1
                 self.logger.exception("could not handle %s of %s", message, peer)
                 if request := getattr(message, "id", None):
                     turn.reply(peer, Failed(request, "internal", f"{type(error).__name__}: {error}"))
