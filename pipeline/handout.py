@@ -117,16 +117,17 @@ class Handout:
         self._bring_back()
 
     def rewind(self, plan: Plan) -> None:
-        """A new take: whatever was handed out and has not ended is ready again, and stops are told again."""
+        """A new take: what was handed out and has not ended is ready again, before all else; stops are told again."""
         self.let_go()
         self.pending = 0
         self.stops.tell_again()
-        board = self._board
+        board, before = self._board, len(self._board.queue)
         for at in range(len(plan.nodes)):
             for path, block, position in board.instances(at):
                 if block.state[position] == HANDED:
                     block.state[position] = READY
                     board.put(block, position, at, path)
+        board.queue.rotate(len(board.queue) - before)
 
     def _bring_back(self) -> None:
         self._board.queue.extend(self._aside)

@@ -17,7 +17,6 @@ leased any more.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 import msgspec
 
@@ -62,8 +61,8 @@ from .states import (
     WAITING,
 )
 from .task import Ready
+from .verdict import RunState, RunVerdict
 
-RunState = Literal["waiting", "running", "cancelling", "success", "failed", "cancelled"]
 _OWN_FAILURES = ("failed", "timeout", "expired", "store")
 
 
@@ -77,7 +76,6 @@ class Progress:
         """The number of the last fact that was applied."""
         self.round = 0
         self.paused = False
-        self._held = False
         self._origin = 0
         """The fact that let the run, or its round, begin."""
         self._asked = False
@@ -94,12 +92,7 @@ class Progress:
         self._handout = Handout(self.board, self._attempts, self._calls.tasks, self.round)
         self._signs: dict[Cell, Signs] = {}
         self._reasons: dict[int, str] = {}
-        self._error: RunError | None = None
-        self._failing = False
-        self._cancel: str | None = None
-        self._stray = False
-        self._verdict: Verdict | None = None
-        self._finished: Verdict | None = None
+        self._verdict = RunVerdict()
 
     # Facts in --------------------------------------------------------------------------------------------------------
 
@@ -146,9 +139,9 @@ class Progress:
             case Returned():
                 self._returned(sequence, fact)
             case Accepted():
-                self._origin, self._held = sequence, not fact.active
+                self._origin, self._verdict.held = sequence, not fact.active
             case Released():
-                self._origin, self._held = sequence, False
+                self._origin, self._verdict.held = sequence, False
             case Paused():
                 self.paused = fact.on
             case Cancelled():
@@ -215,7 +208,7 @@ class Progress:
             fact = msgspec.structs.replace(fact, kind="failed", signs=Signs(invalid=problem), error=None)
         if fact.kind == "cancelled":
             self._note_attempt(cell, fact)
-            self._stray = True
+            self._verdict.stray = True
             self._close(block, position, cell, CANCELLED)
             return
         known = self._attempts.setdefault(cell, Attempts())
@@ -259,9 +252,9 @@ class Progress:
             self._calls.end(at, code)
         elif self.plan.policy[at] == "continue":
             self.board.end(block, position, at, path, CONTINUED)
-        elif self._escalate(block, position, cell, code) and self._error is None:
+        elif self._escalate(block, position, cell, code) and self._verdict.first_failure is None:
             trace = fact.error.traceback if fact.error is not None else ""
-            self._error = RunError(fact.job, path, reason, trace, fact.kind)
+            self._verdict.first_failure = RunError(fact.job, path, reason, trace, fact.kind)
 
     def _escalate(self, block: Block, position: int, cell: Cell, code: int) -> bool:
         """End the instance, and what its failure stops: in its group, in those around it, in the run. Does it count
@@ -278,12 +271,12 @@ class Progress:
         self.board.end(block, position, *cell, code)
         for members in stopped:
             self._stop(self.board.stop(members, everything=False))
-        self._failing = self._failing or None in stopped
+        self._verdict.failing = self._verdict.failing or None in stopped
         return policy != "continue"
 
     def _end_groups(self) -> None:
         if self.board.completed:
-            self._calls.end_members(self._told_error)
+            self._calls.end_members(self._verdict.error_for)
 
     # Stopping --------------------------------------------------------------------------------------------------------
 
@@ -305,11 +298,11 @@ class Progress:
 
     def _cancelled(self, fact: Cancelled) -> None:
         """Only the Router knows now what it holds: an Enqueue that crossed the cancel was refused."""
-        if self._finished is not None or self._cancel is not None:
+        verdict = self._verdict
+        if verdict.over or verdict.cancelled is not None:
             return
-        self._cancel = fact.reason
-        self._held = False
-        if self._verdict is None:
+        verdict.cancelled, verdict.held = fact.reason, False
+        if verdict.fixed is None:
             self._stop(self.board.stop(None, everything=True))
         else:
             self._stop_hooks()
@@ -326,14 +319,13 @@ class Progress:
     # The end, and a new beginning ------------------------------------------------------------------------------------
 
     def _ending(self, fact: Ending) -> None:
-        if self._verdict is None:
+        if self._verdict.fixed is None:
             self._settle_verdict(fact.verdict, fact.error)
             self._calls.call(self.plan.hooks.of(fact.verdict), fact.verdict, fact.error)
 
     def _finish(self, fact: Finished) -> None:
         self._settle_verdict(fact.verdict, fact.error)
-        self._finished = fact.verdict
-        self._held = False
+        self._verdict.over, self._verdict.held = True, False
         self.board.queue.clear()
 
     def _settle_verdict(self, verdict: Verdict, error: RunError | None) -> None:
@@ -341,13 +333,7 @@ class Progress:
         if self.board.open:
             self._stop(self.board.stop(None, everything=True))
             self.board.completed.clear()
-        self._verdict, self._error = verdict, error
-
-    def _told_error(self, verdict: str) -> RunError | None:
-        """What a hook is told, and the run's conclusion says."""
-        if verdict == "cancelled" and self._cancel is not None:
-            return RunError(None, (), self._cancel, "", "cancelled")
-        return self._error if verdict != "success" else None
+        self._verdict.fix(verdict, error)
 
     def _reopen(self, fact: Reopened) -> None:
         """A new round: what succeeded, with everything above it, stays; all the rest waits again."""
@@ -392,11 +378,11 @@ class Progress:
     def ready(self, limit: int | None = None) -> list[Ready]:
         """Attempts that may start now and were not handed out yet."""
         self._asked = True
-        return [] if self._held else self._handout.ready(limit, self._origin)
+        return [] if self._verdict.held else self._handout.ready(limit, self._origin)
 
     def has_ready(self) -> bool:
         """Would `ready` hand out anything?"""
-        return not self._held and self._handout.has_ready()
+        return not self._verdict.held and self._handout.has_ready()
 
     def pending(self) -> int:
         """How many attempts were handed out and have not ended."""
@@ -413,38 +399,26 @@ class Progress:
 
     def conclusion(self) -> tuple[Verdict, RunError | None, bool] | None:
         """(verdict, error, final): not final while there are hooks to run first. None: not yet, or recorded already."""
-        if self._finished is not None or self._held:
+        verdict = self._verdict
+        if verdict.over or verdict.held:
             return None
         if self.board.open or self._calls.open or self._handout.stops.unconfirmed:
             return None
-        if self._verdict is not None:
-            return self._verdict, self._error, True
-        verdict = self._judged()
-        return verdict, self._told_error(verdict), not self.plan.hooks.of(verdict)
-
-    def _judged(self) -> Verdict:
-        if self._cancel is not None and not self._failing:
-            return "cancelled"
-        if self._error is not None:
-            return "failed"
-        return "cancelled" if self._stray else "success"
+        if verdict.fixed is not None:
+            return verdict.fixed, verdict.first_failure, True
+        judged = verdict.judged()
+        return judged, verdict.error_for(judged), not self.plan.hooks.of(judged)
 
     # Looking ---------------------------------------------------------------------------------------------------------
 
     @property
     def state(self) -> RunState:
-        if self._finished is not None:
-            return self._finished
-        if self._cancel is not None and not self._failing and self._verdict in (None, "cancelled"):
-            return "cancelling"
-        return "waiting" if self._held else "running"
+        return self._verdict.state
 
     @property
     def error(self) -> RunError | None:
         """The first failure that counts; of a cancelled run, the reason."""
-        if self._error is not None or self._cancel is None:
-            return self._error
-        return RunError(None, (), self._cancel, "", "cancelled")
+        return self._verdict.error
 
     def states(self) -> dict[str, str]:
         """Per job one state; `queued` may mean running, which only the Router knows."""
@@ -472,7 +446,7 @@ class Progress:
         hooks = range(self.plan.first_hook, self.plan.end_hooks)
         called = sum(self.board.state[at] in (READY, HANDED) for at in hooks)
         assert called == self._calls.open, f"{called} hooks are open, {self._calls.open} were counted"
-        assert self._finished is None or not self.board.open, "a run that is over has nothing open"
+        assert not self._verdict.over or not self.board.open, "a run that is over has nothing open"
 
 
 def show(job: str, path: Path) -> str:

@@ -99,6 +99,13 @@ def test_after_a_rewind_everything_that_has_not_ended_is_ready_again():
     assert [one for one in again if one.job == "C"] == first
 
 
+def test_what_was_handed_out_comes_first_again():
+    drive = Drive(define("A B C D E"))
+    drive.progress.ready(3)
+    drive.progress.rewind()
+    assert [one.job for one in drive.progress.ready(3)] == ["A", "B", "C"]
+
+
 def test_an_empty_pipeline_succeeds_at_once_and_a_held_one_waits():
     drive = Drive(define(""))
     assert drive.progress.conclusion() == ("success", None, True)

@@ -11,10 +11,21 @@ from functools import cache
 from driving import Drive, bad
 from headrace.pipeline.definition import Definition, GatherRule, Node
 from headrace.pipeline.errors import DefinitionError
-from headrace.pipeline.facts import Cancelled, Path, Returned, Signs
+from headrace.pipeline.facts import Cancelled, Path, Reopened, Returned, Signs
 from headrace.pipeline.plan import Plan
 from headrace.pipeline.progress import Progress
-from headrace.pipeline.states import BLOCKED, CONTINUED, FAILED, SKIPPED, SUCCESS
+from headrace.pipeline.states import (
+    BLOCKED,
+    CANCELLED,
+    CONTINUED,
+    FAILED,
+    NAMES,
+    OPEN,
+    SKIPPED,
+    STEPS,
+    SUCCESS,
+    WAITING,
+)
 from headrace.pipeline.task import Ready
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -298,3 +309,71 @@ def test_a_retry_of_everything_that_failed_ends_like_a_run_that_never_failed(def
     drive.reopen().to_end()
     compare(drive, Model(definition, outcomes))
     assert drive.verdict == "success"
+
+
+class Watched(Drive):
+    """Every change of a state has to be a way through the table of steps."""
+
+    def record(self, fact):
+        before = {} if isinstance(fact, Reopened) else self.cells()
+        sequence = super().record(fact)
+        for cell, state in {} if isinstance(fact, Reopened) else self.cells().items():
+            allowed = REACHED[before.get(cell, WAITING)]
+            assert state in allowed, (cell, NAMES[before.get(cell, WAITING)], NAMES[state])
+        return sequence
+
+    def cells(self) -> dict:
+        board, plan = self.progress.board, self.progress.plan
+        return {
+            (plan.names[at], path): block.state[position]
+            for at in plan.jobs()
+            for path, block, position in board.instances(at)
+        }
+
+
+def reached() -> dict[int, set[int]]:
+    """From each state, all that steps lead to; the state itself is one of them."""
+    ways = {state: {state} for state in NAMES}
+    for _ in NAMES:
+        for (state, _event), following in STEPS.items():
+            ways[state] |= ways[following]
+    return ways
+
+
+REACHED = reached()
+
+
+def test_what_has_ended_stays_so_but_for_outcomes_that_come_after_a_stop():
+    for state in NAMES:
+        if state >= OPEN and state != CANCELLED:
+            assert REACHED[state] == {state}
+    assert REACHED[CANCELLED] == {CANCELLED, SUCCESS, FAILED}
+
+
+@quick(150)
+@given(definitions(policies=("fail", "block", "continue")), st.integers(0, 10**6))
+def test_every_change_of_a_state_is_a_step_of_the_table(definition, seed):
+    drive = Watched(definition, Outcomes(definition, seed), seed)
+    dice = random.Random(seed)
+    while not drive.step():
+        if dice.random() < 0.03:
+            drive.record(Cancelled(0.0, 1, "enough"))
+    drive.reopen().to_end()
+
+
+@quick(100)
+@given(definitions(policies=("fail", "block", "continue")), st.integers(0, 10**6))
+def test_outcomes_that_come_after_the_stop_change_no_verdict_and_start_nothing(definition, seed):
+    """Whoever is told to stop returns in its own way instead, as if the stop had come too late."""
+
+    class Deaf(Watched):
+        def halt(self) -> None:
+            for cell in self.progress.halts():
+                if (ready := self.live.pop(cell, None)) is not None:
+                    self.record(self.behaviour(ready))
+
+    prompt = Drive(definition, Outcomes(definition, seed), seed).to_end()
+    deaf = Deaf(definition, Outcomes(definition, seed), seed).to_end()
+    assert deaf.verdict == prompt.verdict
+    assert deaf.error == prompt.error
+    assert sorted((one.job, one.path) for one in deaf.started) == sorted((one.job, one.path) for one in prompt.started)
