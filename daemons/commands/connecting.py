@@ -28,7 +28,7 @@ COMPLETED = 100
 """Runs that a shell is offered, the newest."""
 
 
-def _complete_run(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+def complete_run(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
     """Ids for the shell. Whoever presses Tab does not wait for a cluster that is not there."""
     try:
         with connect({**context.params, "answer_timeout": "500ms"}) as cluster:
@@ -39,4 +39,4 @@ def _complete_run(context: click.Context, parameter: click.Parameter, begun: str
     return [CompletionItem(one.id, help=f"{one.state} {one.title or ''}".strip()) for one in found]
 
 
-run_argument = click.argument("run", metavar="ID", shell_complete=_complete_run)
+run_argument = click.argument("run", metavar="ID", shell_complete=complete_run)

@@ -8,7 +8,7 @@ import click
 
 from ..config import ClientConfig
 from ..settings import seconds
-from .connecting import connect, run_argument
+from .connecting import complete_run, connect, run_argument
 from .options import command, json_option, settings
 from .printing import duration, print_json, say
 
@@ -36,28 +36,41 @@ def cancel_command(run: str, reason: str | None, as_json: bool, **given: Any) ->
     _done(as_json, "cancel", found, f"{found} is being cancelled")
 
 
-@command("pause", "headrace pause 3f9a")
-@run_argument
+role_option = click.option("--role", help="everything of this role, of all runs, instead of one run")
+any_run_argument = click.argument("run", metavar="[ID]", required=False, shell_complete=complete_run)
+
+
+@command("pause", "headrace pause 3f9a", "headrace pause --role encode")
+@any_run_argument
+@role_option
 @json_option
 @settings(ClientConfig)
-def pause_command(run: str, as_json: bool, **given: Any) -> None:
+def pause_command(run: str | None, role: str | None, as_json: bool, **given: Any) -> None:
     """Pause a run: nothing new of it starts; what runs goes on."""
+    _one_of(run, role)
     with connect(given) as cluster:
-        found = cluster.find(run)
-        cluster.pause(found)
-    _done(as_json, "pause", found, f"{found} is paused")
+        found = cluster.find(run) if run else None
+        cluster.pause(found, role=role)
+    _done(as_json, "pause", found, f"{found or f'role {role}'} is paused", role=role)
 
 
-@command("resume", "headrace resume 3f9a")
-@run_argument
+@command("resume", "headrace resume 3f9a", "headrace resume --role encode")
+@any_run_argument
+@role_option
 @json_option
 @settings(ClientConfig)
-def resume_command(run: str, as_json: bool, **given: Any) -> None:
+def resume_command(run: str | None, role: str | None, as_json: bool, **given: Any) -> None:
     """Resume a paused run."""
+    _one_of(run, role)
     with connect(given) as cluster:
-        found = cluster.find(run)
-        cluster.resume(found)
-    _done(as_json, "resume", found, f"{found} goes on")
+        found = cluster.find(run) if run else None
+        cluster.resume(found, role=role)
+    _done(as_json, "resume", found, f"{found or f'role {role}'} goes on", role=role)
+
+
+def _one_of(run: str | None, role: str | None) -> None:
+    if (run is None) == (role is None):
+        raise click.UsageError("give the ID of a run, or --role NAME")
 
 
 @command("retry", "headrace retry 3f9a")
@@ -101,8 +114,9 @@ def prune_command(older: str, as_json: bool, **given: Any) -> None:
     """
     age = _age(older)
     with connect(given) as cluster:
-        answer = cluster.prune(older=age)
-    _done(as_json, "prune", None, answer or f"runs that ended more than {duration(age)} ago are removed")
+        removed = cluster.prune(older=age)
+    text = f"{removed} run(s) that ended more than {duration(age)} ago are removed"
+    _done(as_json, "prune", None, text, removed=removed)
 
 
 def _age(older: str) -> float:

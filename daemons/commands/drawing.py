@@ -11,7 +11,7 @@ import click
 from ..config import ClientConfig
 from .connecting import connect
 from .options import command, json_option, settings
-from .printing import print_json, say
+from .printing import print_json, prints_aside, say
 
 if TYPE_CHECKING:
     from ...pipeline.definition import Definition
@@ -40,7 +40,8 @@ def is_id(target: str) -> bool:
 def _of_file(target: str) -> str:
     from ...pipeline.loading import load
 
-    return str(load(target))
+    with prints_aside():
+        return str(load(target))
 
 
 def _of_run(target: str, given: dict[str, Any]) -> str:

@@ -10,7 +10,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, redirect_stdout
 from datetime import date, datetime, time
 from typing import Any
 
@@ -36,6 +37,20 @@ def say(text: str = "", *, error: bool = False) -> None:
 def print_json(kind: str, body: Mapping[str, Any]) -> None:
     """Exactly one JSON value, on one line."""
     click.echo(json.dumps({"version": VERSION, "kind": kind, **jsonable(body)}, ensure_ascii=False, allow_nan=False))
+
+
+@contextmanager
+def prints_aside() -> Iterator[None]:
+    """What user code (and its subprocesses) prints meanwhile goes to standard error: our output is ours alone."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def on_terminal() -> bool:

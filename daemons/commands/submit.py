@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,7 @@ from ..config import ClientConfig
 from .connecting import connect
 from .exits import FAILED, OK
 from .options import command, json_option, settings
-from .printing import duration, jsonable, on_terminal, print_json, print_table, say
+from .printing import duration, jsonable, on_terminal, print_json, print_table, prints_aside, say
 from .watching import limit_of, watch_run
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def submit_command(target: str, wait: bool, patience: str | None, as_json: bool,
     from ...pipeline.loading import load
 
     limit = limit_of(patience)
-    pipeline = load(target)
+    with prints_aside():
+        pipeline = load(target)
     with connect(given) as cluster:
         run = cluster.start(pipeline)
         if not wait:
@@ -66,7 +68,8 @@ def run_command(target: str, workers: str | None, store: str | None, processes: 
     """
     from ...pipeline.loading import load
 
-    run = load(target).run(workers=workers, store=store, processes=processes)
+    with prints_aside() if as_json else nullcontext():
+        run = load(target).run(workers=workers, store=store, processes=processes)
     if as_json:
         print_json("run", {"run": local_map(run)})
     else:

@@ -362,6 +362,22 @@ def test_rerun_prints_the_id_of_the_new_run(cluster: Cluster, added: str) -> Non
     assert cluster.json("watch", new)["run"]["state"] == "success"
 
 
+def test_prune_removes_runs_that_have_ended_and_no_others(short_folder: Path) -> None:
+    cluster = started(short_folder)
+    ended = cluster.json("submit", "flows.py:adding", "--wait")["run"]["id"]
+    going = cluster.run("submit", "flows.py:nobody").stdout.strip()
+    assert cluster.json("prune", "--older", "1d")["removed"] == 0
+    assert cluster.json("prune", "--older", "0")["removed"] == 1
+    assert [run["id"] for run in cluster.json("list")["runs"]] == [going]
+    cluster.run("show", ended, code=3)
+    cluster.stop()
+
+
+def test_a_role_is_paused_for_all_runs(cluster: Cluster) -> None:
+    cluster.run("pause", code=2)
+    cluster.run("pause", "3f9a", "--role", "encode", code=2)
+
+
 # Up -----------------------------------------------------------------------------------------------------------------
 
 
@@ -401,6 +417,27 @@ def test_up_gives_up_when_the_data_folder_is_taken(cluster: Cluster, short_folde
     assert other.process.wait(60) != 0
     until(lambda: other.count("THE END") > 0)
     assert other.count("is in use by process") > 0
+
+
+def test_up_stops_at_once_when_the_workers_cannot_be_imported(short_folder: Path) -> None:
+    cluster = Cluster(short_folder, "--workers", "nonsense")
+    assert cluster.process.wait(60) == 2
+    until(lambda: cluster.count("THE END") > 0)
+    assert cluster.count("there is no module 'nonsense'") == 1
+    assert cluster.count("ready: ") == 0
+
+
+def test_up_can_start_several_brokers_and_log_as_json(short_folder: Path) -> None:
+    (short_folder / "headrace.toml").write_text("[up]\nbrokers = 2\npipeliners = 2\n[broker]\nlog-level = 'warning'\n")
+    cluster = started(short_folder, "--log-json")
+    status = cluster.json("status")["status"]
+    assert (len(status["brokers"]), len(status["pipeliners"])) == (2, 2)
+    cluster.run("submit", "flows.py:adding", "--wait")
+    assert cluster.stop() == 0
+    until(lambda: cluster.count("THE END") > 0)
+    said = [json.loads(line) for line in cluster.lines if line != "THE END"]
+    assert {one["name"] for one in said if one.get("level") == "info"} >= {"Router", "Pipeliner"}
+    assert not any(one["name"] == "Broker" and one.get("level") == "info" for one in said)
 
 
 def test_doctor_reads_a_journal_from_end_to_end(short_folder: Path) -> None:
