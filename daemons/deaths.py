@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+import msgspec
+
 from ..pipeline.facts import Failure
 from ..pipeline.task import Outcome
 from ..workers.pool import SlotDown
@@ -32,6 +34,13 @@ def outcome_of(attempt: Attempt, why: str, down: SlotDown, started: float, durat
 
 STOPPED = Failure("BrokerStopped", "the Broker was stopped, and the job did not end within its grace")
 NOT_BEGUN = Failure("JobCancelled", "it was cancelled before it began")
+
+
+def uncharged(outcome: Outcome) -> Outcome:
+    """An attempt that we stopped for our own sake. If it has ended by itself, it has."""
+    if outcome.kind != "cancelled":
+        return outcome
+    return msgspec.structs.replace(outcome, kind="lost", charged=False, error=STOPPED)
 
 
 def death(down: SlotDown) -> str:

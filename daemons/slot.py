@@ -5,7 +5,7 @@ can be taken back until the process reads them.
 
     empty ──start──▶ starting ──up──▶ serving ──stop──▶ stopping ──ended──▶ serving
       ▲                 │ broken, kill    │ kill            │ kill
-      └──────down───────┴────▶ dying ◀────┴─────────────────┘
+      └──────down───────┴────▶ dying ◀────┴─────────────────┘ interrupted: kill
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from enum import Enum
 
 from ..pipeline.errors import ProtocolError
-from ..pipeline.task import Assignment, RunHeader
+from ..pipeline.task import Assignment, Outcome, RunHeader
 from .pace import MOST, PREFETCH
 
 
@@ -25,7 +25,7 @@ class State(Enum):
     STARTING = "starting"
     SERVING = "serving"
     STOPPING = "stopping"
-    """The head was asked to stop, and has its grace."""
+    """The head was asked to stop, and has its grace. If that has interrupted it, the process is not used again."""
     DYING = "dying"
     """The process was killed, or has said that it cannot work; it is gone with `down`."""
 
@@ -36,7 +36,6 @@ STEPS = {
     (State.STARTING, "broken"): State.DYING,
     (State.STARTING, "kill"): State.DYING,
     (State.STARTING, "down"): State.EMPTY,
-    (State.SERVING, "ended"): State.SERVING,
     (State.SERVING, "stop"): State.STOPPING,
     (State.SERVING, "kill"): State.DYING,
     (State.SERVING, "down"): State.EMPTY,
@@ -45,7 +44,6 @@ STEPS = {
     (State.STOPPING, "down"): State.EMPTY,
     (State.DYING, "up"): State.DYING,
     (State.DYING, "broken"): State.DYING,
-    (State.DYING, "ended"): State.DYING,
     (State.DYING, "down"): State.EMPTY,
 }
 
@@ -85,7 +83,7 @@ class Attempt:
 class Slot:
     __slots__ = (
         "asked", "backlog", "failures", "fifo", "full", "generation", "kill_at", "number", "pid", "retry_at", "since",
-        "state", "up_at", "why",
+        "state", "up_at", "verdict", "why",
     )  # fmt: skip
 
     def __init__(self, number: int) -> None:
@@ -105,6 +103,8 @@ class Slot:
         """Its waiting packets were taken back, and nothing has changed since."""
         self.why = ""
         """Why the head is being stopped, or the process killed."""
+        self.verdict: Outcome | None = None
+        """How the head says it ended, while its process and what came from it are still being killed."""
         self.kill_at = float("inf")
         self.up_at = float("inf")
         self.retry_at = float("inf")

@@ -6,6 +6,7 @@ jobs do. Its rules, each told where it is kept:
   - nothing starts, and nothing goes on, without a lease that was renewed lately (`_lapse`);
   - whatever was not begun can be given to another slot or back to the Router: `TakeBack` decides, not a guess;
   - the head alone is charged when a process dies (`_down`);
+  - a stopped attempt has ended when nothing is left of what it has started (`_ended`);
   - an outcome is kept until it is noted (`Delivery`), a lease is listed until its process is known to be done with it.
 
 Inputs return effects that are to be carried out at once, in order; `settle` ends a turn: it hands out what waits here,
@@ -17,14 +18,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-import msgspec
-
 from ..pipeline.task import Outcome, RunHeader
 from ..workers.messages import Ended, Fetch, Large, Packet, Progress, Resend, WorkerCard
 from ..workers.pool import PoolEvent, Said, SlotBroken, SlotDown, SlotUp, lease_of
 from . import sharing
 from .credit import CreditLine
-from .deaths import GRACE, NOT_BEGUN, STOPPED, death, outcome_of
+from .deaths import GRACE, NOT_BEGUN, death, outcome_of, uncharged
 from .delivery import Delivery
 from .errands import Errands
 from .orders import BrokerEffect, Fail, Feed, Guard, Interrupt, KillTree, Reply, StartProcess, TakeBack, Tell
@@ -57,6 +56,7 @@ RETRY = 0.1
 RETRY_CAP = 30.0
 USEFUL = 5.0
 """A process that lived so long, or had work, is replaced at once; others after a pause that grows."""
+INTERRUPTED = ("timeout", "cancelled")
 HOPELESS = 3
 """So many processes in a row that never came up, and the Broker gives up, if none ever did."""
 
@@ -346,12 +346,14 @@ class Slots:
         fifo = slot.fifo
         if not fifo or fifo[0].lease != outcome.lease:
             return  # not the head: it was given up before
+        if slot.state is State.DYING or (slot.state is State.STOPPING and outcome.kind in INTERRUPTED):
+            slot.verdict = outcome  # told when nothing is left of what it has started
+            self._kill_tree(slot, slot.why)
+            return
         attempt = fifo[0]
         slot.end_head(now)
         if slot.state is State.STOPPING:
             slot.step("ended")
-            if slot.why == "lost" and outcome.kind == "cancelled":
-                outcome = msgspec.structs.replace(outcome, kind="lost", charged=False, error=STOPPED)
             slot.why = ""
         self.pace.note(attempt.assignment.worker, outcome.duration)
         self._end(attempt, outcome)
@@ -383,9 +385,12 @@ class Slots:
             slot.end_head(now)
             if why == "lapsed":
                 del self.attempts[attempt.lease]
+            elif slot.verdict is not None and slot.verdict.lease == attempt.lease:
+                self._end(attempt, uncharged(slot.verdict) if why == "lost" else slot.verdict)
             else:
                 started = began + self.wall_offset
                 self._end(attempt, outcome_of(attempt, why, event, started, max(0.0, now - began)))
+        slot.verdict = None
         slot.full = slot.asked = False
         self._errands.forget(slot)
         self._replace(slot, event, useful, now)

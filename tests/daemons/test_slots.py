@@ -304,10 +304,35 @@ def test_a_timeout_begins_when_the_attempt_runs_and_ends_softly(bench: Bench) ->
     bench.pass_time(0.2)
     assert bench.took(Interrupt) == [Interrupt(0, 1, "timeout")]
     bench.ended(0, 1, "timeout")
+    assert bench.took(KillTree) == [KillTree(0)]
+    assert bench.outcomes() == [], "what it has started may still be there"
+    bench.started()
+    bench.down(0)
     assert [outcome.kind for outcome in bench.outcomes()] == ["timeout"]
+    assert bench.started() == [0]
+
+
+def test_who_ends_by_itself_while_it_is_stopped_keeps_its_process(bench: Bench) -> None:
+    bench.run(1)
+    bench.busy(0, 1)
+    bench.handle(Kill([1]))
+    bench.ended(0, 1, "success")
+    assert [outcome.kind for outcome in bench.outcomes()] == ["success"]
     bench.pulse()
     bench.pass_time(GRACE + 1)
     assert bench.took(KillTree) == []
+
+
+def test_a_success_that_comes_together_with_the_hard_kill_counts(bench: Bench) -> None:
+    bench.run(1)
+    bench.busy(0, 1)
+    bench.handle(Kill([1]))
+    bench.pass_time(GRACE)
+    assert bench.took(KillTree) == [KillTree(0)]
+    bench.ended(0, 1, "success")
+    assert bench.took(KillTree) == [] and bench.outcomes() == []
+    bench.down(0)
+    assert [outcome.kind for outcome in bench.outcomes()] == ["success"]
 
 
 def test_waiting_in_a_pipe_does_not_count_for_the_timeout() -> None:
@@ -621,6 +646,7 @@ def test_what_outlives_the_grace_is_stopped_without_a_charge(bench: Bench) -> No
     bench.pass_time(1.1)
     assert {(one.lease, one.why) for one in bench.took(Interrupt)} == {(1, "cancelled"), (2, "cancelled")}
     bench.ended(0, 1, "cancelled")
+    bench.down(0)
     bench.started()
     bench.pass_time(GRACE)
     bench.down(1)
@@ -631,6 +657,16 @@ def test_what_outlives_the_grace_is_stopped_without_a_charge(bench: Bench) -> No
 def test_an_idle_broker_is_done_at_once(bench: Bench) -> None:
     bench.turn(bench.machine.stop(bench.now, 20.0))
     assert bench.machine.done
+
+
+def test_who_ends_by_itself_within_the_last_moment_has_ended(bench: Bench) -> None:
+    bench.run(1)
+    bench.busy(0, 1)
+    bench.turn(bench.machine.stop(bench.now, 0.5))
+    bench.pass_time(0.5 + GRACE)
+    bench.ended(0, 1, "failed")
+    bench.down(0)
+    assert [outcome.kind for outcome in bench.outcomes()] == ["failed"]
 
 
 # Rules --------------------------------------------------------------------------------------------------------------
