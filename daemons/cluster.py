@@ -20,6 +20,9 @@ from .queues import Queues
 from .runs import OpenRun
 from .timers import Timers
 
+COUNTED = ("accepted", "finished", "returned", "refused outcomes", "malformed", "failures")
+"""What is counted since the start. `malformed`: messages that are none; `failures`: those that could not be handled."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -75,7 +78,7 @@ class Cluster:
         self.queues = Queues(rules.limits)
         self.results = ResultCache(rules.cached_results)
         self.grants = Grants(epoch, self.queues, self.results)
-        self.counts = {"accepted": 0, "finished": 0, "returned": 0, "refused outcomes": 0}
+        self.counts = dict.fromkeys(COUNTED, 0)
         self._effects: list[RouterEffect] = []
         self._news: dict[str, list[tuple[int, bytes]]] = {}
         self._ends: dict[str, list[RunEnd]] = {}

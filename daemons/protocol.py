@@ -11,11 +11,12 @@ the only way to recover, and it is idempotent. Everything else is an increment o
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
-from ..pipeline.definition import RunOptions
+from ..pipeline.definition import Count, RunOptions
 from ..pipeline.facts import Path, RunError, Verdict
 from ..pipeline.task import Assignment, Given, Needs, Outcome, Ready, RunHeader, Want
 
@@ -25,6 +26,8 @@ OLDEST = 1
 MAX_FRAME = 64 * 1024 * 1024
 
 Role = Literal["client", "broker", "pipeliner", "watcher"]
+PeerName = Annotated[str, Meta(max_length=200)]
+RunName = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True):
@@ -50,12 +53,12 @@ def elide(value: object, width: int = 60) -> str:
 class Held(Message, frozen=True, array_like=True):
     """A lease that a Broker still runs, or whose outcome it still keeps."""
 
-    lease: int
+    lease: Count
     run: str
     job: str
     path: Path
-    attempt: int
-    round: int = 0
+    attempt: Count
+    round: Count = 0
     worker: str = ""
     needs: Needs | None = None
 
@@ -63,9 +66,9 @@ class Held(Message, frozen=True, array_like=True):
 class BrokerCard(Message, frozen=True, array_like=True):
     """What a Broker offers. `workers` it can run; `roles` None serves all of them, else slots per role."""
 
-    slots: int
+    slots: Count
     workers: tuple[str, ...] = ()
-    roles: dict[str, int] | None = None
+    roles: dict[str, Count] | None = None
     resources: dict[str, float] = {}
     commands: bool = True
     versions: dict[str, str] = {}
@@ -83,7 +86,7 @@ class Hello(Message, frozen=True, array_like=True, tag="hello"):
     card: BrokerCard | None = None
     held: tuple[Held, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
-    runs: tuple[tuple[str, int, int], ...] = ()
+    runs: tuple[tuple[str, Count, Count], ...] = ()
     """Of a Pipeliner: (run, take, sequence of the last fact seen)."""
     values_id: str | None = None
     """Of a Broker: the id of the values folder that it sees."""
@@ -98,10 +101,10 @@ class Beat(Message, frozen=True, array_like=True, tag="beat"):
     """
 
     stamp: float
-    seen: int = 0
-    leases: tuple[int, ...] = ()
-    free: int = 0
-    busy: int = 0
+    seen: Count = 0
+    leases: tuple[Count, ...] = ()
+    free: Count = 0
+    busy: Count = 0
     monitoring: bytes | None = None
 
 
@@ -120,9 +123,9 @@ class Credit(Message, frozen=True, array_like=True, tag="credit"):
     It replaces the last one; leases granted above `seen` (the highest lease that has arrived) count against it.
     """
 
-    free: int
-    prefetch: int
-    seen: int
+    free: Count
+    prefetch: Count
+    seen: Count
 
 
 class Outcomes(Message, frozen=True, array_like=True, tag="outcomes"):
@@ -134,7 +137,7 @@ class Outcomes(Message, frozen=True, array_like=True, tag="outcomes"):
 class HandedBack(Message, frozen=True, array_like=True, tag="handed-back"):
     """Attempts that never began and never will here: they go back to their places, uncharged."""
 
-    leases: list[int]
+    leases: list[Count]
 
 
 class Signals(Message, frozen=True, array_like=True, tag="signals"):
@@ -158,9 +161,9 @@ class Enqueue(Message, frozen=True, array_like=True, tag="enqueue"):
     an instance that is queued, leased or ended is left out."""
 
     run: str
-    take: int
-    control: int
-    seen: int
+    take: Count
+    control: Count
+    seen: Count
     """The last fact that the decision rests on."""
     ready: list[Ready]
 
@@ -169,8 +172,8 @@ class Halt(Message, frozen=True, array_like=True, tag="halt"):
     """Stop these instances, wherever they are. Each ends with a fact of kind `cancelled` once it is confirmed."""
 
     run: str
-    take: int
-    seen: int
+    take: Count
+    seen: Count
     instances: list[tuple[str, Path]]
 
 
@@ -181,8 +184,8 @@ class Conclude(Message, frozen=True, array_like=True, tag="conclude"):
     """
 
     run: str
-    take: int
-    seen: int
+    take: Count
+    seen: Count
     verdict: Verdict
     error: RunError | None = None
     final: bool = True
@@ -194,7 +197,7 @@ class Conclude(Message, frozen=True, array_like=True, tag="conclude"):
 class Submission(Message, frozen=True, array_like=True):
     """A pipeline to run. `run` is chosen by the client: repeating it is harmless for ever."""
 
-    run: str
+    run: RunName
     definition: bytes
     options: RunOptions = RunOptions()
     data: bytes | None = None
@@ -295,20 +298,20 @@ class Run(Message, frozen=True, array_like=True, tag="run"):
 class Noted(Message, frozen=True, array_like=True, tag="noted"):
     """These outcomes are in the journal (or were refused for ever): forget them."""
 
-    leases: list[int]
+    leases: list[Count]
 
 
 class Kill(Message, frozen=True, array_like=True, tag="kill"):
     """End these attempts: a soft signal, a grace, then the whole process tree. Confirmed by their outcomes."""
 
-    leases: list[int]
+    leases: list[Count]
     why: str = "cancelled"
 
 
 class Recall(Message, frozen=True, array_like=True, tag="recall"):
     """Hand these back if they have not begun."""
 
-    leases: list[int]
+    leases: list[Count]
 
 
 class Fetched(Message, frozen=True, array_like=True, tag="fetched"):
@@ -327,8 +330,8 @@ class Take(Message, frozen=True, array_like=True, tag="take"):
     """
 
     run: str
-    take: int
-    control: int
+    take: Count
+    control: Count
     definition: bytes | None
     facts: list[tuple[int, msgspec.Raw]]
     accepted: int = 0
@@ -340,8 +343,8 @@ class News(Message, frozen=True, array_like=True, tag="news"):
     """Committed facts of a run, in order. `more`: the rest of a Take, of which further pages follow."""
 
     run: str
-    take: int
-    control: int
+    take: Count
+    control: Count
     facts: list[tuple[int, msgspec.Raw]]
     more: bool = False
 
@@ -350,7 +353,7 @@ class Drop(Message, frozen=True, array_like=True, tag="drop"):
     """The run is not yours any more."""
 
     run: str
-    take: int
+    take: Count
 
 
 # Router to client ---------------------------------------------------------------------------------------------------
@@ -423,9 +426,9 @@ class Inbound(msgspec.Struct, frozen=True, array_like=True):
     """Peer to Router. `session` is chosen anew with every Hello, which is number 1 of its session."""
 
     version: int
-    sender: str
-    session: str
-    number: int
+    sender: PeerName
+    session: PeerName
+    number: Count
     messages: list[ToRouter]
 
 

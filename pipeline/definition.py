@@ -6,11 +6,21 @@ msgpack and JSON. User data stands in it as bytes (`payload.pack`), so that Rout
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 VERSION = 1
+
+# Numbers as they may stand on the wire and in the journal: decoding refuses all others, NaN and infinity among them.
+Count = Annotated[int, Meta(ge=0, lt=1 << 62)]
+"""How many, or which: attempts, leases, sequence numbers. SQLite keeps it."""
+Amount = Annotated[float, Meta(ge=0, le=1e300)]
+Seconds = Amount
+Moment = Annotated[float, Meta(ge=-1e12, le=1e12)]
+"""Epoch seconds, some thousand years around us."""
+Priority = Annotated[int, Meta(ge=-(2**31), le=2**31)]
 
 Bind = Literal["store", "args", "named", "item", "gather", "literal"]
 When = Literal["success", "failure", "always"]
@@ -22,10 +32,10 @@ HookKind = Literal["success", "failure", "always"]
 class RetryRule(msgspec.Struct, frozen=True, omit_defaults=True):
     """When to try again. `tries` counts the first attempt too; `on` and `never` hold exception names and exit codes."""
 
-    tries: int = 1
-    delay: float = 0.0
-    factor: float = 1.0
-    cap: float | None = None
+    tries: Count = 1
+    delay: Seconds = 0.0
+    factor: Amount = 1.0
+    cap: Seconds | None = None
     jitter: bool = True
     on: tuple[str | int, ...] = ()
     never: tuple[str | int, ...] = ()
@@ -34,9 +44,9 @@ class RetryRule(msgspec.Struct, frozen=True, omit_defaults=True):
 class GatherRule(msgspec.Struct, frozen=True, omit_defaults=True):
     """How branches close: `level` None is all of them; by key or in windows of `size`."""
 
-    level: int | None = None
+    level: Count | None = None
     by: str | None = None
-    size: int | None = None
+    size: Count | None = None
 
 
 class CommandLine(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -60,12 +70,12 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gather: GatherRule | None = None
     when: When = "success"
     retry: RetryRule | None = None
-    timeout: float | None = None
-    queue_timeout: float | None = None
+    timeout: Seconds | None = None
+    queue_timeout: Seconds | None = None
     role: str | None = None
-    resources: dict[str, float] = {}
+    resources: dict[str, Amount] = {}
     limits: tuple[str, ...] = ()
-    priority: int = 0
+    priority: Priority = 0
     on_error: OnError | None = None
     cache: str | None = None
     command: CommandLine | None = None
@@ -106,11 +116,11 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     title: str | None = None
     key: str | None = None
     on_duplicate: Literal["return", "reject", "replace"] = "return"
-    priority: int = 0
-    deadline: float | None = None
-    not_before: float | None = None
+    priority: Priority = 0
+    deadline: Seconds | None = None
+    not_before: Moment | None = None
     after: tuple[str, ...] = ()
-    max_active: int | None = None
+    max_active: Annotated[int, Meta(ge=1)] | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()

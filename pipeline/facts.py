@@ -7,13 +7,14 @@ a result itself is kept beside its fact and is never decoded by Router or Pipeli
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
-from .definition import OnError, RunOptions
+from .definition import Count, OnError, RunOptions, Seconds
 
-Path = tuple[int, ...]
+Path = tuple[Annotated[int, Meta(ge=0, lt=1 << 32)], ...]
 Ended = Literal["success", "failed", "timeout", "cancelled", "died", "lost", "expired", "store"]
 """How an attempt ended.
 
@@ -42,7 +43,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
 class Signs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the Pipeliner has to know of a result, said by the worker process beside the opaque bytes."""
 
-    spread: int | None = None
+    spread: Count | None = None
     """Length of the list, when the result is one."""
     chosen: tuple[str, ...] | None = None
     skip: str | None = None
@@ -50,7 +51,7 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Canonical texts of the result's values that a gather groups by."""
     graft: bytes | None = None
     """A packed Definition to put into this run."""
-    retry_after: float | None = None
+    retry_after: Seconds | None = None
     invalid: str | None = None
     """The answer cannot be honoured, and why: the job fails without retry."""
 
@@ -88,14 +89,14 @@ class Returned(msgspec.Struct, frozen=True, array_like=True, tag="returned"):
 
     job: str
     path: Path
-    attempt: int
+    attempt: Count
     kind: Ended
-    lease: int = 0
-    round: int = 0
+    lease: Count = 0
+    round: Count = 0
     started: float = 0.0
     duration: float = 0.0
     place: str = ""
-    size: int = 0
+    size: Count = 0
     ref: str | None = None
     signs: Signs | None = None
     error: Failure | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -31,7 +30,7 @@ def _moment(where: str, option: str, value: Any) -> float:
     """Wall time as epoch seconds. A datetime without a zone means another moment on every machine: refused."""
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.timestamp()
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LAST_MOMENT
     if not fits:
         raise fault(where, option, "an aware datetime (with a time zone) or epoch seconds", value)
     return float(value)
@@ -62,6 +61,7 @@ def _hooks(where: str, option: str, value: Any) -> dict[HookKind, Job]:
     return hooks_of(where, value)
 
 
+LAST_MOMENT = 1e12
 _RUN_ID = re.compile("[0-9a-f]{32}")
 _OPTIONS: dict[str, Check] = {
     "title": any_text,

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from .definition import Bind, CommandLine
+from .definition import Amount, Bind, CommandLine, Count, Priority, Seconds
 from .facts import Ended, Failure, Path, Signs
 
 COMMAND = "!command"
@@ -37,11 +37,11 @@ class Needs(msgspec.Struct, frozen=True, array_like=True):
     """Where and how an attempt may run; None in a `Ready` means: anywhere, no limits."""
 
     role: str | None = None
-    resources: dict[str, float] = {}
+    resources: dict[str, Amount] = {}
     limits: tuple[str, ...] = ()
-    priority: int = 0
-    timeout: float | None = None
-    queue_timeout: float | None = None
+    priority: Priority = 0
+    timeout: Seconds | None = None
+    queue_timeout: Seconds | None = None
 
 
 class Input(msgspec.Struct, frozen=True, array_like=True):
@@ -53,7 +53,7 @@ class Input(msgspec.Struct, frozen=True, array_like=True):
     job: str
     path: Path = ()
     many: bool = False
-    element: int | None = None
+    element: Count | None = None
     kind: str = "success"
     """How that upstream ended: `failed` hands over the failure record, `skipped` nothing."""
     keyed: tuple[Path, ...] | None = None
@@ -65,16 +65,16 @@ class Ready(msgspec.Struct, frozen=True, array_like=True):
 
     job: str
     path: Path
-    attempt: int
+    attempt: Count
     worker: str
     task: bytes
     inputs: tuple[Input, ...] = ()
     needs: Needs | None = None
-    after: int = 0
+    after: Count = 0
     """Sequence number of the fact that made it ready."""
-    delay: float = 0.0
+    delay: Seconds = 0.0
     """Seconds to wait after that fact."""
-    round: int = 0
+    round: Count = 0
     hook: bool = False
 
 
@@ -93,22 +93,22 @@ class Supplied(msgspec.Struct, frozen=True, array_like=True):
     input: Input
     value: bytes | None = None
     ref: str | None = None
-    size: int = 0
+    size: Count = 0
 
 
 class Assignment(msgspec.Struct, frozen=True, array_like=True):
     """One leased attempt. `lease` is epoch << 40 | number: unique for ever, and its order is the order of granting."""
 
-    lease: int
+    lease: Count
     run: str
     job: str
     path: Path
-    attempt: int
+    attempt: Count
     worker: str
     task: bytes
     inputs: tuple[Supplied, ...] = ()
     needs: Needs | None = None
-    round: int = 0
+    round: Count = 0
     hook: bool = False
 
     @property
@@ -124,12 +124,12 @@ class Assignment(msgspec.Struct, frozen=True, array_like=True):
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
     """How one leased attempt ended, as its worker process (or its Broker) says. `result` is packed, or `ref` set."""
 
-    lease: int
+    lease: Count
     kind: Ended = "success"
     result: bytes = b""
     started: float = 0.0
     duration: float = 0.0
-    size: int = 0
+    size: Count = 0
     ref: str | None = None
     signs: Signs | None = None
     error: Failure | None = None
@@ -145,7 +145,7 @@ class Want(msgspec.Struct, frozen=True, array_like=True):
     job: str = ""
     path: Path = ()
     many: bool = False
-    offset: int = 0
+    offset: Count = 0
     ref: str | None = None
 
 
