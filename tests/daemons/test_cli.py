@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shlex
 import socket
 import subprocess
@@ -195,6 +196,24 @@ def test_config_prints_every_setting_and_where_it_came_from(folder: Path, monkey
     assert api.endswith("environment HEADRACE_API")
     assert processes.split()[2] == "3"
     assert processes.endswith("headrace.toml")
+
+
+def test_on_a_terminal_tables_have_rules_and_when_piped_they_have_none(folder: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "headrace", "config", "client"]
+    process = subprocess.Popen(command, stdout=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"})
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+    except OSError:
+        pass  # the end of a terminal, on Linux
+    assert process.wait(30) == 0
+    os.close(ours)
+    assert "answer-timeout" in shown.decode()
+    assert "──" in shown.decode()
+    assert "──" not in invoke("config", "client").stdout
 
 
 def test_config_as_json_has_a_value_and_an_origin_for_each_setting() -> None:
