@@ -11,9 +11,9 @@ import logging
 
 import msgspec
 
-from ..pipeline.definition import unpack_definition
 from ..pipeline.errors import HeadraceError
 from ..pipeline.facts import Finished, RunError, Verdict, unpack_fact
+from ..pipeline.plan import Plan
 from ..pipeline.progress import Progress
 from .protocol import Conclude, Drop, Enqueue, FromRouter, Halt, News, Take, ToRouter
 
@@ -22,6 +22,23 @@ logger = logging.getLogger(__name__)
 HANDED_OUT = 100_000
 """Attempts that all runs of one Pipeliner may have at the Router, above `LEAST` each."""
 LEAST = 16
+SMALL = 16 * 1024
+KEPT_PLANS = 256
+
+
+class Plans:
+    """Plans of small definitions: many runs have the same one, and differ in their data only."""
+
+    def __init__(self) -> None:
+        self._plans: dict[bytes, Plan] = {}
+
+    def of(self, packed: bytes) -> Plan:
+        plan = self._plans.pop(packed, None) or Plan.load(packed)
+        if len(packed) <= SMALL:
+            self._plans[packed] = plan
+            if len(self._plans) > KEPT_PLANS:
+                del self._plans[next(iter(self._plans))]
+        return plan
 
 
 class Charge:
@@ -47,11 +64,17 @@ class Charge:
 class Charges:
     def __init__(self) -> None:
         self._charges: dict[str, Charge] = {}
+        self._plans = Plans()
         self._touched: dict[str, None] = {}
         self._handed_out = 0
 
     def __len__(self) -> int:
         return len(self._charges)
+
+    @property
+    def touched(self) -> int:
+        """How many runs have news that nothing was decided on yet."""
+        return len(self._touched)
 
     def holding(self) -> tuple[tuple[str, int, int], ...]:
         """(run, take, last fact seen) of everything held, for a Hello."""
@@ -113,7 +136,7 @@ class Charges:
         try:
             if take.definition is not None:
                 charge.progress, charge.broken, charge.last = None, None, take.accepted
-                charge.progress = Progress(unpack_definition(take.definition), take.run)
+                charge.progress = Progress(self._plans.of(take.definition), take.run)
             elif charge.progress is not None:
                 charge.progress.rewind()
         except (HeadraceError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from itertools import islice
 
 import zmq
 
@@ -16,8 +15,8 @@ from .loop import Link, Stopper, new_id, place, settle_down
 from .protocol import Beat, Bye, Hello, Refuse
 from .session import Session
 
-BATCH = 500
-"""Messages in one envelope, so that a large turn does not keep the Router from everybody else."""
+BATCH = 250
+"""Runs that are decided on before the Router is told: it has work for others while we go on."""
 
 
 class Pipeliner:
@@ -73,13 +72,18 @@ class Pipeliner:
                 if isinstance(message, Refuse):
                     self.logger.error("the Router refused us: %s", message.reason)
                 self._charges.handle(message)
+                if self._charges.touched >= BATCH:
+                    self._say(link)
         if due := self._session.due(now, self._beat):
             link.send(due)
             self._charges.repeat()
+        self._say(link)
+
+    def _say(self, link: Link) -> None:
+        """What the news so far lead to. Nothing while we have not joined: joining tells everything."""
         said = self._charges.flush()
-        if self._session.joined:
-            for start in range(0, len(said), BATCH):
-                link.send(self._session.wrap(list(islice(said, start, start + BATCH))))
+        if said and self._session.joined:
+            link.send(self._session.wrap(said))
 
     def _beat(self, now: float, seen: int) -> Beat:
         return Beat(now, seen, busy=len(self._charges))
