@@ -6,7 +6,7 @@ already there. What the journal knows of runs that are not open is handed in by 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 
 from ..pipeline.facts import Accepted, Cancelled, Paused, Pruned, Released, RunError, Verdict
 from .cluster import Cluster, Known
@@ -29,8 +29,8 @@ class Admission:
 
     # Requests ---------------------------------------------------------------------------------------------------
 
-    def submit(self, client: str, message: Submit, known: Mapping[str, Known], keys: MutableMapping[str, str]) -> None:
-        """`known`: runs of the journal among those named here; `keys`: which runs hold the keys asked for."""
+    def submit(self, client: str, message: Submit, known: Mapping[str, Known], keys: Mapping[str, str]) -> None:
+        """`known`: runs of the journal among those named here; `keys`: which of its runs hold the keys asked for."""
         cluster = self.cluster
         full = len(cluster.runs) + len(message.submissions) > cluster.rules.open_runs
         if busy := cluster.stalled or (f"{len(cluster.runs)} runs are open" if full else ""):
@@ -45,7 +45,7 @@ class Admission:
         for run_id in message.runs:
             if run := self.cluster.runs.get(run_id):
                 run.followers.add(client)
-            elif (one := known.get(run_id)) and one.verdict:
+            elif (one := self._known(run_id, known)) and one.verdict:
                 ends.append(_end(one, one.verdict))
             else:
                 unknown.append(run_id)
@@ -54,7 +54,7 @@ class Admission:
     def control(self, client: str, message: Control, known: Mapping[str, Known]) -> None:
         run = self.cluster.runs.get(message.run)
         if run is None:
-            self.cluster.send(client, _closed(message, known.get(message.run)))
+            self.cluster.send(client, _closed(message, self._known(message.run, known)))
         elif self.cluster.stalled:
             self.cluster.send(client, Failed(message.id, "busy", self.cluster.stalled, BUSY_PAUSE))
         elif message.verb == "cancel":
@@ -86,12 +86,12 @@ class Admission:
         one: Submission,
         follow: bool,
         known: Mapping[str, Known],
-        keys: MutableMapping[str, str],
+        keys: Mapping[str, str],
     ) -> Receipt:
-        if one.run in self.cluster.runs or one.run in known:
+        if one.run in self.cluster.runs or self._known(one.run, known):
             return self._existing(client, one.run, follow, known)
         key = one.options.key
-        holder = keys.get(key) if key is not None else None
+        holder = self._holder(key, keys)
         awaits = set(one.options.after)
         if holder is not None:
             if one.options.on_duplicate == "reject":
@@ -101,15 +101,13 @@ class Admission:
             if held := self.cluster.runs.get(holder):
                 self.cancel(held, f"replaced by run {one.run}")
                 awaits.add(JUST_OVER + holder)
-        if key is not None:
-            keys[key] = one.run
         self._open(client if follow else None, one, awaits, known)
         return Receipt(one.run)
 
     def _existing(self, client: str, run_id: str, follow: bool, known: Mapping[str, Known]) -> Receipt:
         if follow and (run := self.cluster.runs.get(run_id)):
             run.followers.add(client)
-        elif follow and (one := known.get(run_id)) and one.verdict:
+        elif follow and (one := self._known(run_id, known)) and one.verdict:
             self.cluster.tell_end(client, _end(one, one.verdict))
         return Receipt(run_id, existed=True)
 
@@ -125,26 +123,38 @@ class Admission:
         if follower:
             run.followers.add(follower)
         cluster.runs[run.id] = run
+        if options.key is not None:
+            cluster.keys[options.key] = run.id
         cluster.counts["accepted"] += 1
         accepted = Accepted(run.id, cluster.wall, options, run.active)
         cluster.record(run, accepted, definition=one.definition, data=one.data)
         for name in options.after:
-            if name not in cluster.runs and not _succeeded(known.get(name)):
-                self.tracking.finish(run, "failed", RunError(None, (), _after_reason(name, known.get(name))))
+            before = self._known(name, known)
+            if name not in cluster.runs and not _succeeded(before):
+                self.tracking.finish(run, "failed", RunError(None, (), _after_reason(name, before)))
                 return
         self.arm(run)
         if run.active:
             self.tracking.assign(run)
 
+    def _known(self, run: str, known: Mapping[str, Known]) -> Known | None:
+        return self.cluster.ended.get(run) or known.get(run)
+
+    def _holder(self, key: str | None, keys: Mapping[str, str]) -> str | None:
+        """The run that has this key: one that the journal does not tell of yet, else the journal's."""
+        return None if key is None else self.cluster.keys.get(key) or keys.get(key)
+
     # The life of a run ------------------------------------------------------------------------------------------
 
     def restore(self, run: OpenRun) -> None:
         """After a restart: what a waiting run waits for, read from what is open."""
-        runs, options = self.cluster.runs, run.options
+        runs, keys, options = self.cluster.runs, self.cluster.keys, run.options
         if not run.active:
             run.awaits = {name for name in options.after if name in runs}
-            same = [one for one in runs.values() if options.key is not None and one.options.key == options.key]
-            run.awaits |= {JUST_OVER + one.id for one in same if one.number < run.number}
+            if options.key in keys:
+                run.awaits.add(JUST_OVER + keys[options.key])
+        if options.key is not None:
+            keys[options.key] = run.id
         self.arm(run)
         self.release(run)
 

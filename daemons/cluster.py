@@ -6,11 +6,12 @@ The parts of the machine (`admission`, `tracking`, `leasing`) share it. Facts an
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
 
-from ..pipeline.facts import Fact, RunError, Verdict, pack_fact
+from ..pipeline.facts import Fact, Finished, RunError, Verdict, pack_fact
 from .effects import Record, RouterEffect, Send
 from .grants import Grants, ResultCache
 from .items import Key, State
@@ -55,6 +56,7 @@ class Known:
     error: RunError | None = None
     duration: float = 0.0
     at: float = 0.0
+    key: str | None = None
 
 
 class Cluster:
@@ -72,6 +74,10 @@ class Cluster:
         self.stalled = ""
         """Why no facts can be taken now, when the disk does not take them."""
         self.runs: dict[str, OpenRun] = {}
+        self.ended: dict[str, Known] = {}
+        """Runs that are over, until their end is on disk and the journal can tell it."""
+        self.keys: dict[str, str] = {}
+        """By key: the newest run that has it, among those that are open or in `ended`."""
         self.brokers: dict[str, BrokerMember] = {}
         self.pipeliners: dict[str, PipelinerMember] = {}
         self.timers = Timers()
@@ -128,6 +134,13 @@ class Cluster:
 
     def ask(self, effect: RouterEffect) -> None:
         self._effects.append(effect)
+
+    def on_disk(self, records: Iterable[Record]) -> None:
+        """These can be read from the journal from now on."""
+        for record in records:
+            over = self.ended.pop(str(record.run), None) if type(record.fact) is Finished else None
+            if over is not None and over.key is not None and self.keys.get(over.key) == over.run:
+                del self.keys[over.key]
 
     def tell_end(self, client: str, end: RunEnd) -> None:
         self._ends.setdefault(client, []).append(end)

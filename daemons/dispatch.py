@@ -18,12 +18,12 @@ rests on them until they are on disk.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .admission import Admission
 from .cluster import Cluster, Known, Rules
-from .effects import RouterEffect
+from .effects import Record, RouterEffect
 from .items import Item, State
 from .leasing import Leasing
 from .protocol import (
@@ -63,7 +63,7 @@ class Dispatch:
         self.tracking.after_finish = self.admission.finished
 
     def restore(self, runs: Iterable[OpenRun], brokers: Iterable[str]) -> None:
-        """What the journal says at start: open runs without owners, and Brokers that may still run their jobs."""
+        """What the journal says at start: open runs in their order, and Brokers that may still run their jobs."""
         for run in runs:
             self.cluster.runs[run.id] = run
         for run in list(self.cluster.runs.values()):
@@ -107,7 +107,7 @@ class Dispatch:
             case _:
                 pass
 
-    def submit(self, client: str, message: Submit, known: Mapping[str, Known], keys: MutableMapping[str, str]) -> None:
+    def submit(self, client: str, message: Submit, known: Mapping[str, Known], keys: Mapping[str, str]) -> None:
         self.admission.submit(client, message, known, keys)
 
     def follow(self, client: str, message: Follow, known: Mapping[str, Known]) -> None:
@@ -124,6 +124,9 @@ class Dispatch:
 
     def looked_up(self, peer: str, session: str, ended: set[int]) -> None:
         self.leasing.looked_up(peer, session, ended)
+
+    def on_disk(self, records: Iterable[Record]) -> None:
+        self.cluster.on_disk(records)
 
     def stall(self, why: str) -> None:
         """The disk takes no facts: whatever would make one is refused, or kept by who said it."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from ..pipeline.facts import Finished
-from .cluster import Known
 from .effects import Record, RouterEffect, Send
 
 
@@ -42,17 +40,6 @@ class Outbox:
         elif held:
             self._waiting.append((self._batch, held))
         return records, now
-
-    def ended(self, runs: Iterable[str]) -> dict[str, Known]:
-        """Those of the runs whose end is on its way to the disk."""
-        wanted = set(runs)
-        found: dict[str, Known] = {}
-        for records in self.pending.values():
-            for record in records:
-                fact = record.fact
-                if record.run in wanted and isinstance(fact, Finished):
-                    found[record.run] = Known(record.run, fact.verdict, fact.error, fact.duration, fact.at)
-        return found
 
     @property
     def batch(self) -> int:

@@ -204,6 +204,7 @@ class Router:
         """What the disk has taken sets its messages free."""
         for batch in self._committer.done():
             records, effects = self._outbox.committed(batch)
+            self._dispatch.on_disk(records)
             self._pruning.committed(records)
             self._carry_out(effects, None)
             self._events.publish(records)
@@ -322,21 +323,13 @@ class Router:
         named = [one.run for one in message.submissions]
         named += [run for one in message.submissions for run in one.options.after]
         keys = {one.options.key for one in message.submissions if one.options.key is not None}
-        holders = self._holders(keys) if keys else {}
+        holders = self._journal.archive.holders(keys) if keys else {}
         return self._known([*named, *holders.values()]), holders
 
-    def _holders(self, keys: set[str]) -> dict[str, str]:
-        """Which run holds each key: an open one, or one that the journal still has."""
-        found = self._journal.archive.holders(keys)
-        for run in self._dispatch.cluster.runs.values():
-            if run.options.key in keys:
-                found[run.options.key] = run.id
-        return found
-
     def _known(self, runs: Iterable[str]) -> dict[str, Known]:
-        """What the journal has of those that are not open; also of runs whose end is still on its way to the disk."""
+        """What the journal has of those that are not open."""
         wanted = [run for run in runs if run not in self._dispatch.cluster.runs]
-        return known_runs(self._journal.archive, wanted) | self._outbox.ended(wanted) if wanted else {}
+        return known_runs(self._journal.archive, wanted) if wanted else {}
 
     def _disk_failed(self, error: BaseException) -> None:
         """A failed fsync: what we believe to be on disk may not be. The next process reads what is there."""

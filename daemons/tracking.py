@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 
 from ..pipeline.facts import Ending, Finished, RunError, Verdict
-from .cluster import Cluster, raw
+from .cluster import Cluster, Known, raw
 from .effects import Forget, Load
 from .items import Item
 from .leasing import Leasing
@@ -222,6 +222,7 @@ class Tracking:
         cluster.record(run, Finished(cluster.wall, verdict, error, duration))
         cluster.counts["finished"] += 1
         del cluster.runs[run.id]
+        cluster.ended[run.id] = Known(run.id, verdict, error, duration, cluster.wall, run.options.key)
         self._orphans.pop(run.id, None)
         cluster.queues.forget(run)
         if owner := cluster.pipeliners.get(run.owner or ""):

@@ -682,3 +682,26 @@ def test_small_results_travel_with_the_grant_and_large_data_is_asked_for() -> No
 
 def test_brokers_that_join_are_facts(world: World) -> None:
     assert [fact.identity for fact in world.facts(Registered)] == ["broker"]
+
+
+def test_a_run_that_ends_where_it_is_accepted_is_not_accepted_twice_in_one_turn(world: World) -> None:
+    """It is neither open nor in the journal until its facts are on disk."""
+    twice = [Submission("r1", b"definition", RunOptions(after=("nobody",)))] * 2
+    world.dispatch.submit("client", Submit("one", twice), {}, {})
+    world.dispatch.submit("client", Submit("two", twice[:1]), {}, {})
+    world.flush()
+    assert [fact.verdict for fact in world.facts(Finished)] == ["failed"]
+    assert [one.existed for one in world.last("client", Submitted).receipts] == [True]
+    world.dispatch.on_disk(world.records)
+    assert not world.dispatch.cluster.ended
+
+
+def test_a_key_is_held_until_the_journal_tells_who_has_it(world: World) -> None:
+    world.pipeliner()
+    world.submit("r1", key="nightly")
+    world.conclude("r1")
+    assert world.submit("r2", key="nightly").receipts[0].run == "r1"
+    world.dispatch.on_disk(world.records)
+    told = world.submit("r3", key="nightly", keys={"nightly": "r1"}, known={"r1": Known("r1", "success")})
+    assert told.receipts[0].run == "r1"
+    assert not world.dispatch.cluster.keys
