@@ -331,7 +331,7 @@ def test_a_job_that_runs_too_long_is_stopped_in_its_process():
 
     began = time.monotonic()
     run = Pipeline({Job(slow, timeout=0.2): Job(one)}).run()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert run.error.kind == "timeout" and "timeout" in run.error.reason
     assert run.states == {"slow": "failed", "one": "cancelled"}
     assert children() == []
@@ -351,18 +351,37 @@ def test_a_deadline_ends_the_run():
     assert children() == []
 
 
-def test_processes_run_jobs_side_by_side_with_the_same_results():
+def test_processes_run_jobs_side_by_side_with_the_same_results(tmp_path):
     @worker
-    def pid():
-        time.sleep(0.2)
+    def meet():
+        (tmp_path / str(os.getpid())).touch()
+        deadline = time.monotonic() + 30
+        while len(list(tmp_path.iterdir())) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
         return os.getpid()
 
-    began = time.monotonic()
-    jobs = {Job(pid, name=f"p{n}"): None for n in range(4)}
-    run = Pipeline(jobs).run(workers=[pid], processes=4)
+    run = Pipeline({Job(meet, name=f"m{n}"): None for n in range(4)}).run(workers=[meet], processes=4)
     assert len(set(run.results.values())) == 4 and os.getpid() not in run.results.values()
-    assert time.monotonic() - began < 0.8 or psutil.cpu_count() < 2
     assert children() == []
+
+
+def test_no_more_jobs_than_max_active_run_at_the_same_time(tmp_path):
+    @worker
+    def alone():
+        mark = tmp_path / "busy"
+        mark.touch(exist_ok=False)
+        time.sleep(0.02)
+        mark.unlink()
+
+    jobs = {Job(alone, name=f"a{n}"): None for n in range(4)}
+    assert Pipeline(jobs, max_active=1).run(workers=[alone], processes=3).ok
+
+
+def test_commands_run_here_and_in_processes():
+    pipeline = Pipeline({Job.shell("echo '{\"said\": 1}'", name="say"): Job.command(["cat"], name="read", bind="item")})
+    here, there = pipeline.run(), pipeline.run(processes=1)
+    assert here.ok, here.error
+    assert here.results == there.results and here.results["say"] == {"said": 1}
 
 
 def test_branches_in_processes_read_results_that_others_returned():
