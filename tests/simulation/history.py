@@ -1,0 +1,390 @@
+"""The history: what was granted, begun, ended, recorded and said, and the promises that are checked at every step.
+
+It sees what nobody in the cluster sees: the true time, every process, and what is really on the disk. A promise that is
+broken raises `Violation` with the promise's name. What a machine that stood still did not notice excuses it: no clock
+of its own could have told it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.daemons.effects import Record
+from headrace.daemons.protocol import (
+    Done,
+    Endings,
+    FromRouter,
+    HandedBack,
+    News,
+    Noted,
+    Run,
+    Submitted,
+    Take,
+    ToRouter,
+)
+from headrace.pipeline.definition import RunOptions
+from headrace.pipeline.facts import Accepted, Cancelled, Ending, Finished, Paused, Released, Returned
+from headrace.pipeline.task import Outcome
+
+from .clock import Timeline
+from .disk import Disk
+from .processes import Execution, Process
+from .scenario import RunSpec, Scenario
+
+Instance = tuple[str, int, str, tuple[int, ...]]
+OWN = ("success", "failed", "timeout", "store")
+"""How an attempt can end only if its process says so."""
+
+
+class Violation(Exception):
+    """A promise was broken."""
+
+    def __init__(self, promise: str, text: str) -> None:
+        self.promise = promise
+        super().__init__(f"{promise}: {text}")
+
+
+@dataclass
+class Line:
+    """One `Returned`, and where it stands."""
+
+    sequence: int
+    fact: Returned
+    result: bytes
+
+
+@dataclass
+class RunView:
+    """A run, by the facts that its Router has recorded."""
+
+    id: str
+    options: RunOptions
+    accepted: int
+    active: bool
+    released: int = 0
+    cancelled: int = 0
+    paused: bool = False
+    ending: Ending | None = None
+    finished: Finished | None = None
+    finished_seq: int = 0
+    returned: dict[Instance, list[Line]] = field(default_factory=dict)
+
+
+class Begun:
+    """An execution, as the history keeps it."""
+
+    __slots__ = ("began", "ended", "execution", "kind", "outcome", "process", "synced")
+
+    def __init__(self, process: Process, execution: Execution, synced: int) -> None:
+        self.process = process
+        self.execution = execution
+        self.synced = synced
+        """The last fact on disk when it began."""
+        self.began = execution.began
+        self.ended: float | None = None
+        self.kind = ""
+        self.outcome: Outcome | None = None
+
+    @property
+    def excused(self) -> bool:
+        return self.process.pool.machine.stood_still(self.began)
+
+    def __str__(self) -> str:
+        one = self.execution.assignment
+        end = "still runs" if self.ended is None else f"{self.kind} at t={self.ended:.3f}"
+        where = f"{self.process.pool.machine.name}, slot {self.process.slot}"
+        return f"{one.run}/{one.job}{list(one.path)} lease {one.lease:x} on {where}, t={self.began:.3f}, {end}"
+
+
+class History:
+    def __init__(self, scenario: Scenario, timeline: Timeline, disk: Disk) -> None:
+        self.scenario = scenario
+        self.timeline = timeline
+        self.disk = disk
+        self.specs: dict[str, RunSpec] = {run.id: run for run in scenario.runs}
+        self.runs: dict[str, RunView] = {}
+        self.begun: dict[int, Begun] = {}
+        """By lease."""
+        self.running: dict[Instance, list[Begun]] = defaultdict(list)
+        self.leases_of: dict[Instance, list[int]] = defaultdict(list)
+        """Leases under which an instance has begun."""
+        self.granted: dict[int, Instance] = {}
+        self.handed_back: set[int] = set()
+        self.fact_of: dict[int, int] = {}
+        """By lease: the sequence of its fact."""
+        self.acknowledged: dict[str, float] = {}
+        """By run: when its submission was answered."""
+        self.live_leases: Any = None
+        """Asks the Router which leases it counts as live."""
+
+    @property
+    def synced(self) -> int:
+        return len(self.disk.synced)
+
+    # The Router records ---------------------------------------------------------------------------------------------
+
+    def restart(self) -> None:
+        """A new Router has opened the journal: what was recorded is what is there."""
+        self.runs, self.fact_of = {}, {}
+        for record in self.disk.synced:
+            self._apply(record)
+
+    def recorded(self, records: list[Record]) -> None:
+        for record in records:
+            self._check_record(record)
+            self._apply(record)
+
+    def _apply(self, record: Record) -> None:
+        fact, sequence = record.fact, record.sequence
+        if isinstance(fact, Accepted):
+            self.runs[fact.run] = RunView(fact.run, fact.options, sequence, fact.active)
+        if record.run is None:
+            return
+        view = self.runs[record.run]
+        match fact:
+            case Returned():
+                instance = (view.id, fact.round, fact.job, fact.path)
+                view.returned.setdefault(instance, []).append(Line(sequence, fact, record.result))
+                if fact.lease:
+                    self.fact_of[fact.lease] = sequence
+            case Released():
+                view.released, view.active = sequence, True
+            case Cancelled():
+                view.cancelled = sequence
+            case Paused():
+                view.paused = fact.on
+            case Ending():
+                view.ending = fact
+            case Finished():
+                view.finished, view.finished_seq = fact, sequence
+            case _:
+                pass
+
+    def _check_record(self, record: Record) -> None:
+        fact = record.fact
+        if isinstance(fact, Accepted):
+            self._accepted(fact)
+        if record.run is None or isinstance(fact, Accepted):
+            return
+        view = self.runs[record.run]
+        if view.finished is not None:
+            raise Violation("G3 one end", f"{fact} after the end of run {view.id}")
+        if isinstance(fact, Returned):
+            self._returned(view, fact, record.result)
+        elif isinstance(fact, Cancelled) and (view.cancelled or view.ending):
+            raise Violation("G16 cancel once", f"{fact} of run {view.id}, which is cancelled or ending")
+        elif isinstance(fact, Finished):
+            self._finished(view, fact)
+
+    def _accepted(self, fact: Accepted) -> None:
+        if fact.run in self.runs:
+            raise Violation("G8 idempotent", f"run {fact.run} was accepted twice")
+        key = fact.options.key
+        if key is None or fact.options.on_duplicate == "replace":
+            return
+        holder = next((view.id for view in self.runs.values() if view.options.key == key), None)
+        if holder is not None:
+            raise Violation("G8 key", f"run {fact.run} was accepted under key {key!r}, which run {holder} holds")
+
+    def _returned(self, view: RunView, fact: Returned, result: bytes) -> None:
+        instance = (view.id, fact.round, fact.job, fact.path)
+        earlier = view.returned.get(instance, [])
+        if any(line.fact.kind in ("success", "cancelled") for line in earlier):
+            raise Violation("G3 one committed attempt", f"{fact} comes after {[line.fact for line in earlier]}")
+        if fact.attempt != len(earlier) + 1:
+            raise Violation("G3 one end per attempt", f"{fact} is end {len(earlier) + 1} of {instance}")
+        if fact.lease == 0:
+            if fact.kind in OWN or fact.kind in ("died", "lost"):
+                raise Violation("G4 lease", f"{fact} has no lease")
+            return
+        if fact.lease in self.fact_of:
+            raise Violation("G3 one end per lease", f"{fact} is the second one under its lease")
+        if self.granted.get(fact.lease) != instance:
+            raise Violation("G4 lease", f"{fact} of run {view.id}, its lease is of {self.granted.get(fact.lease)}")
+        newer = [lease for lease in self.leases_of[instance] if lease > fact.lease]
+        if newer:
+            raise Violation("G4 fencing", f"{fact}, but {self.begun[newer[-1]]} has begun under a newer lease")
+        self._agrees(fact, result, self.begun.get(fact.lease))
+
+    def _agrees(self, fact: Returned, result: bytes, begun: Begun | None) -> None:
+        """A fact says what has really happened."""
+        if begun is None:
+            if fact.kind in OWN or fact.kind == "died":
+                raise Violation("G2 true facts", f"{fact}, but it never began")
+            return
+        if begun.ended is None:
+            if not begun.excused:
+                raise Violation("G5 ended before its fact", f"{fact}, but {begun}")
+            return
+        if fact.kind in OWN and begun.kind != fact.kind:
+            raise Violation("G2 true facts", f"{fact}, but {begun}")
+        if fact.kind == "died" and begun.kind != "died":
+            raise Violation("G2 true facts", f"{fact}, but {begun}")
+        if fact.kind == "success":
+            assert begun.outcome is not None
+            if (result, fact.ref) != (begun.outcome.result, begun.outcome.ref):
+                raise Violation("G2 true facts", f"{fact} keeps another result than {begun.outcome}")
+
+    def _finished(self, view: RunView, fact: Finished) -> None:
+        if view.ending is not None and view.ending.verdict != fact.verdict:
+            raise Violation("G3 verdict", f"run {view.id} ended {fact.verdict} after {view.ending}")
+        for instance, running in self.running.items():
+            for begun in running:
+                if instance[0] == view.id and not begun.excused:
+                    raise Violation("G16 confirmed dead", f"run {view.id} has {fact}, but {begun}")
+
+    # The Router says ------------------------------------------------------------------------------------------------
+
+    def router_says(self, peer: str, message: FromRouter) -> None:
+        match message:
+            case Run():
+                self._grants(message)
+            case News() | Take():
+                for sequence, packed in message.facts:
+                    if sequence > self.synced or self.disk.synced[sequence - 1].packed != bytes(packed):
+                        raise Violation("G1 commit before send", f"fact {sequence} left in {message}")
+            case Submitted():
+                self._submitted(message)
+            case Endings():
+                for end in message.ends:
+                    view = self.runs.get(end.run)
+                    ended = view is not None and view.finished is not None and view.finished_seq <= self.synced
+                    if not ended or view is None or view.finished is None or view.finished.verdict != end.verdict:
+                        raise Violation("G1 commit before send", f"{end} left, the journal does not say so")
+                if unknown := [run for run in message.unknown if run in self.acknowledged]:
+                    raise Violation("G1 nothing lost", f"the Router does not know {unknown}, which it acknowledged")
+            case Noted():
+                self._noted(message)
+            case Done():
+                pass
+            case _:
+                pass
+
+    def _submitted(self, message: Submitted) -> None:
+        for receipt in message.receipts:
+            view = self.runs.get(receipt.run)
+            if view is None or view.accepted > self.synced:
+                raise Violation("G1 commit before send", f"{receipt} left, and the run is not in the journal")
+            if receipt.ok:
+                self.acknowledged.setdefault(receipt.run, self.timeline.now)
+
+    def _noted(self, message: Noted) -> None:
+        for lease in message.leases:
+            sequence = self.fact_of.get(lease)
+            if sequence is not None and sequence > self.synced:
+                raise Violation("G1 commit before send", f"lease {lease:x} is noted before fact {sequence} is synced")
+            if sequence is None and lease in self.live_leases():
+                raise Violation("G1 nothing lost", f"lease {lease:x} is noted, not recorded, and still live")
+
+    def _grants(self, message: Run) -> None:
+        for one in message.assignments:
+            if one.lease in self.granted:
+                raise Violation("G4 lease numbers", f"{one} is granted, and so was {self.granted[one.lease]}")
+            self.granted[one.lease] = (one.run, one.round, one.job, one.path)
+            view = self.runs.get(one.run)
+            if view is None or view.finished is not None:
+                raise Violation("G3 one end", f"{one} is granted, and its run is over")
+            if view.cancelled and not one.hook:
+                raise Violation("G16 cancel", f"{one} is granted after the cancel")
+            if view.paused:
+                raise Violation("pause", f"{one} is granted while its run is paused")
+
+    # Peers say ------------------------------------------------------------------------------------------------------
+
+    def peer_says(self, message: ToRouter) -> None:
+        if isinstance(message, HandedBack):
+            for lease in message.leases:
+                if lease in self.begun:
+                    raise Violation("G2 handed back unbegun", f"handed back, but {self.begun[lease]}")
+                self.handed_back.add(lease)
+
+    # Processes ------------------------------------------------------------------------------------------------------
+
+    def begins(self, process: Process, execution: Execution) -> None:
+        lease, instance = execution.assignment.lease, execution.instance
+        begun = Begun(process, execution, self.synced)
+        if lease in self.begun:
+            raise Violation("G4 once per lease", f"{self.begun[lease]}, and again on {process.pool.machine.name}")
+        if lease in self.handed_back:
+            raise Violation("G2 handed back unbegun", f"{begun} was handed back")
+        self.begun[lease] = begun
+        others = [other for other in self.running[instance] if not other.excused]
+        self.running[instance].append(begun)
+        self.leases_of[instance].append(lease)
+        if begun.excused:
+            return
+        if others:
+            raise Violation("G5 one at a time", f"{begun}, and {others[0]}")
+        view = self.runs.get(instance[0])
+        if view is None:
+            raise Violation("G1 nothing lost", f"{begun}, and the journal has no such run")
+        if view.finished is not None:
+            raise Violation("G16 confirmed dead", f"{begun} after the end of its run")
+        if lease in self.fact_of:
+            raise Violation("G5 ended before its fact", f"{begun} after fact {self.fact_of[lease]} has ended it")
+        for line in view.returned.get(instance, []):
+            if line.fact.kind == "success" and line.sequence <= self.synced:
+                raise Violation("G2 nothing finished runs twice", f"{begun} after {line.fact}")
+        self._check_room(view, process)
+
+    def _check_room(self, view: RunView, process: Process) -> None:
+        """Limits of the cluster, of a run, and of a Broker."""
+        running = [one for many in self.running.values() for one in many if not one.excused]
+        counts: dict[str, float] = defaultdict(float)
+        for one in running:
+            needs = one.execution.assignment.needs
+            if one.execution.assignment.run == view.id:
+                counts["max_active"] += 1
+            for name in needs.limits if needs else ():
+                counts[name] += 1
+            if needs and one.process.pool is process.pool:
+                for name, amount in needs.resources.items():
+                    counts[f"resource {name}"] += amount
+        most = {name: float(number) for name, number in self.scenario.limits.items()}
+        if view.options.max_active is not None:
+            most["max_active"] = view.options.max_active
+        offered = process.pool.resources
+        most.update({f"resource {name}": amount for name, amount in offered.items()})
+        for name, count in counts.items():
+            if count > most.get(name, float("inf")):
+                raise Violation("limits", f"{name}: {count:g} at once, {most[name]:g} is the limit: {_shown(running)}")
+
+    def reads(self, execution: Execution) -> None:
+        """What a worker is given is what was committed."""
+        assignment = execution.assignment
+        view = self.runs.get(assignment.run)
+        if view is None:
+            return
+        for position, supplied in enumerate(assignment.inputs):
+            wanted = supplied.input
+            if wanted.kind not in ("success", "elements"):
+                continue
+            given = {
+                tuple(path): (value, ref) for path, kind, value, ref in execution.inputs[position] if kind == "success"
+            }
+            paths = [wanted.path]
+            if wanted.many:
+                paths = list(wanted.keyed) if wanted.keyed is not None else list(given)
+            for path in paths:
+                lines = view.returned.get((view.id, assignment.round, wanted.job, tuple(path)), [])
+                kept = [line for line in lines if line.fact.kind == "success" and line.sequence <= self.synced]
+                if not kept:
+                    raise Violation("G7 parents first", f"{assignment} reads {wanted.job}{list(path)}: not committed")
+                if given.get(tuple(path)) != (kept[0].result or None, kept[0].fact.ref):
+                    raise Violation("G2 committed inputs", f"{assignment} reads {given} of {wanted}, not {kept[0]}")
+        ((_, _, data, _),) = execution.inputs[-1]
+        if data != self.specs[assignment.run].data:
+            raise Violation("G1 nothing lost", f"{assignment} reads the data of another run: {data!r}")
+
+    def ends(self, process: Process, execution: Execution, kind: str, outcome: Outcome | None) -> None:
+        begun = self.begun.get(execution.assignment.lease)
+        if begun is None or begun.execution is not execution:
+            return
+        begun.ended, begun.kind, begun.outcome = self.timeline.now, kind, outcome
+        self.running[execution.instance].remove(begun)
+
+
+def _shown(running: list[Begun]) -> str:
+    return "; ".join(map(str, running))

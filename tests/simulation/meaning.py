@@ -1,0 +1,279 @@
+"""What a pipeline means: a small model, slow and obvious, that judges a run from its definition and its facts.
+
+It shares nothing with `progress` but the words. The state of an instance is asked for by asking for the states of its
+parents; nothing is counted, nothing is kept up to date. Every end has a time: the sequence of the fact that it rests
+on. So it can be asked, for everything that ever began, whether it was allowed to begin when it did.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+from headrace.pipeline.facts import Path, Returned
+from headrace.pipeline.task import unpack_task
+
+from .history import Begun, History, Line, RunView, Violation
+from .scenario import RunSpec
+
+DEATHS, LOSSES, ASKED = 3, 10, 10
+FAILED, SKIP, DATA, STOP, OPEN = "failed", "skip", "data", "stop", "open"
+FLOWS: dict[str, frozenset[str]] = {
+    "success": frozenset(),
+    "skipped": frozenset({SKIP}),
+    "blocked": frozenset({FAILED}),
+    "failed": frozenset({FAILED}),
+    "continued": frozenset({DATA}),
+    "cancelled": frozenset({STOP}),
+    "open": frozenset({OPEN}),
+}
+
+
+class End(NamedTuple):
+    """How an instance has ended, and by which fact. `open`: it has not."""
+
+    state: str
+    at: int = 0
+    fact: Returned | None = None
+
+
+class Meaning:
+    def __init__(self, spec: RunSpec, view: RunView) -> None:
+        self.spec = spec
+        self.view = view
+        self.definition = spec.definition
+        self.nodes = list(spec.definition.nodes)
+        self.index = {node.name: at for at, node in enumerate(self.nodes)}
+        self.parents: list[list[int]] = [[] for _ in self.nodes]
+        for source, target, _ in spec.definition.edges:
+            self.parents[target].append(source)
+        self.lines: dict[tuple[str, Path], list[Line]] = {
+            (job, path): lines for (_, _, job, path), lines in view.returned.items()
+        }
+        self.state = cache(self._state)
+        self.scope = cache(self._scope)
+        self.failing_at = 0
+        self.failing_at = self._failing()
+        self.state.cache_clear()
+
+    # Branches -------------------------------------------------------------------------------------------------------
+
+    def reach(self, at: int) -> tuple[int, ...]:
+        return self.scope(at) + ((at,) if self.nodes[at].spread else ())
+
+    def _scope(self, at: int) -> tuple[int, ...]:
+        longest = max((self.reach(parent) for parent in self.parents[at]), key=len, default=())
+        rule = self.nodes[at].gather
+        if rule is None:
+            return longest
+        return longest[: len(longest) - rule.level] if rule.level is not None else ()
+
+    def paths(self, scope: tuple[int, ...], above: Path = ()) -> list[Path]:
+        if len(above) == len(scope):
+            return [above]
+        return [
+            path for one in range(self.length(scope[len(above)], above)) for path in self.paths(scope, (*above, one))
+        ]
+
+    def length(self, at: int, path: Path) -> int:
+        end = self.state(at, path)
+        if end.state != "success" or end.fact is None or end.fact.signs is None:
+            return 0
+        return end.fact.signs.spread or 0
+
+    # One instance ---------------------------------------------------------------------------------------------------
+
+    def own_end(self, name: str, path: Path) -> End:
+        """By its own facts alone: the budgets of attempts."""
+        failures = deaths = losses = 0
+        node = self.nodes[self.index[name]] if name in self.index else None
+        rule = node.retry if node else None
+        for line in self.lines.get((name, path), []):
+            fact, at = line.fact, line.sequence
+            signs = fact.signs
+            match fact.kind:
+                case "success":
+                    return End("skipped" if signs is not None and signs.skip is not None else "success", at, fact)
+                case "cancelled":
+                    return End("cancelled", at, fact)
+                case "expired":
+                    return End("failed", at, fact)
+                case "died":
+                    deaths += fact.charged
+                    if deaths >= DEATHS:
+                        return End("failed", at, fact)
+                case "lost":
+                    losses += fact.charged
+                    if losses >= LOSSES:
+                        return End("failed", at, fact)
+                case _ if fact.charged:
+                    failures += 1
+                    asked = signs is not None and signs.retry_after is not None
+                    tries = rule.tries if rule else ASKED if asked else 1
+                    if failures >= tries:
+                        return End("failed", at, fact)
+        return End("open")
+
+    def _state(self, at: int, path: Path) -> End:
+        node = self.nodes[at]
+        end = self.own_end(node.name, path)
+        if end.state == "failed" and self.policy(at) == "continue":
+            return End("continued", end.at, end.fact)
+        if end.state != "open":
+            return end
+        state, since = self.joined(at, path)
+        if state == "run":
+            state = "success" if node.kind == "gate" else "open"
+        if state == "open" and self.stopped(at):
+            return End("cancelled", self.stopped(at))
+        return End(state, since)
+
+    def policy(self, at: int) -> str:
+        return self.nodes[at].on_error or self.definition.on_error
+
+    def stopped(self, at: int) -> int:
+        """The fact that has stopped what was open of this node."""
+        stops = [self.view.cancelled] if self.view.cancelled else []
+        if self.failing_at and self.nodes[at].when == "success":
+            stops.append(self.failing_at)
+        return min(stops, default=0)
+
+    def joined(self, at: int, path: Path) -> tuple[str, int]:
+        """`run`, or how it ends without: by what comes from its parents; and since which fact."""
+        flows: set[str] = set()
+        since = self.view.released or self.view.accepted
+        for parent, where, gathered in self.above(at, path):
+            end = self.state(parent, where)
+            flow = set(FLOWS[end.state])
+            if gathered:
+                flow.discard(SKIP)
+            elif self.unchosen(parent, end, at):
+                flow.add(SKIP)
+            flows |= flow
+            since = max(since, end.at)
+        when = self.nodes[at].when
+        if OPEN in flows:
+            return "open", 0
+        if when == "always":
+            return "run", since
+        if when == "failure":
+            return ("run" if flows & {FAILED, DATA} else "skipped"), since
+        if flows & {FAILED, STOP}:
+            return "blocked", since
+        return ("skipped" if SKIP in flows else "run"), since
+
+    def above(self, at: int, path: Path) -> list[tuple[int, Path, bool]]:
+        """The instances that it waits for: (node, path, whether it is one of many that are gathered)."""
+        found: list[tuple[int, Path, bool]] = []
+        for parent in self.parents[at]:
+            scope = self.scope(parent)
+            if len(scope) <= len(path):
+                closes = self.nodes[at].gather is not None and len(self.reach(parent)) > len(path)
+                found.append((parent, path[: len(scope)], closes and self.nodes[parent].spread and False))
+                continue
+            for depth in range(len(path), len(scope)):
+                found += [(scope[depth], one, depth > len(path)) for one in self.paths(scope[:depth], path)]
+            found += [(parent, one, True) for one in self.paths(scope, path)]
+        return found
+
+    def unchosen(self, parent: int, end: End, at: int) -> bool:
+        signs = end.fact.signs if end.fact is not None and end.state == "success" else None
+        return signs is not None and signs.chosen is not None and self.nodes[at].name not in signs.chosen
+
+    # The whole run --------------------------------------------------------------------------------------------------
+
+    def instances(self) -> list[tuple[int, Path]]:
+        return [(at, path) for at in range(len(self.nodes)) for path in self.paths(self.scope(at))]
+
+    def _failing(self) -> int:
+        """The first fact by which the run fails as a whole."""
+        found = [
+            end.at
+            for at, path in self.instances()
+            if self.policy(at) == "fail" and (end := self.own_end(self.nodes[at].name, path)).state == "failed"
+        ]
+        first = min(found, default=0)
+        return 0 if self.view.cancelled and first > self.view.cancelled else first
+
+    def verdict(self) -> str:
+        if self.view.cancelled and not self.failing_at:
+            return "cancelled"
+        failed = [self.state(at, path) for at, path in self.instances() if self.policy(at) != "continue"]
+        return "failed" if any(end.state == "failed" for end in failed) else "success"
+
+
+def check(spec: RunSpec, view: RunView, history: History) -> None:
+    """Raises `Violation` when a run that is over did not go as its definition says."""
+    meaning = Meaning(spec, view)
+    finished = view.finished
+    assert finished is not None
+    if not view.active and not view.released and not view.cancelled:
+        if view.returned or finished.verdict != "failed":
+            raise Violation("after", f"run {view.id} never began, and has {finished} with {view.returned}")
+        return
+    expected = meaning.verdict()
+    if finished.verdict != expected:
+        raise Violation("G3 verdict", f"run {view.id} ended {finished}, and its facts say {expected}")
+    _check_error(meaning, view)
+    _check_begun(meaning, view, history)
+    _check_hooks(spec, view)
+    if not view.cancelled and not meaning.failing_at:
+        left = [
+            (meaning.nodes[at].name, path)
+            for at, path in meaning.instances()
+            if meaning.state(at, path).state == "open"
+        ]
+        if left:
+            raise Violation("G7 everything runs", f"run {view.id} ended {finished.verdict} without {left}")
+
+
+def _check_error(meaning: Meaning, view: RunView) -> None:
+    assert view.finished is not None
+    error = view.finished.error
+    if (view.finished.verdict == "success") != (error is None):
+        raise Violation("G3 verdict", f"run {view.id}: {view.finished}")
+    if view.finished.verdict == "failed" and error is not None:
+        if error.job not in meaning.index or meaning.own_end(error.job, error.path).state != "failed":
+            raise Violation("G3 verdict", f"run {view.id} failed of {error}, which has not failed")
+
+
+def _check_begun(meaning: Meaning, view: RunView, history: History) -> None:
+    """Everything that ever began was allowed to, when it did."""
+    cells = set(meaning.instances())
+    for instance, leases in history.leases_of.items():
+        run, _, job, path = instance
+        if run != view.id or job.startswith("hook:"):
+            continue
+        at = meaning.index.get(job)
+        if at is None or (at, path) not in cells or meaning.nodes[at].kind == "gate":
+            raise Violation("G7 parents first", f"{job}{list(path)} of run {run} began, and there is no such job")
+        for lease in leases:
+            _check_allowed(meaning, at, path, history.begun[lease])
+    for job, path in meaning.lines:
+        if not job.startswith("hook:") and (meaning.index.get(job), path) not in cells:
+            raise Violation("G7 parents first", f"{job}{list(path)} of run {view.id} has facts, and is no instance")
+
+
+def _check_allowed(meaning: Meaning, at: int, path: Path, begun: Begun) -> None:
+    state, since = meaning.joined(at, path)
+    stopped = meaning.failing_at or meaning.view.cancelled
+    if state != "run" and not (stopped and meaning.nodes[at].when != "success"):
+        parents = [(meaning.nodes[p].name, where, meaning.state(p, where)) for p, where, _ in meaning.above(at, path)]
+        raise Violation("G7 parents first", f"{begun} began, and should be {state}: {parents}")
+    if since > begun.synced:
+        raise Violation("G7 parents first", f"{begun} began at fact {begun.synced}, its parents ended with {since}")
+    assert unpack_task(begun.execution.assignment.task).worker
+
+
+def _check_hooks(spec: RunSpec, view: RunView) -> None:
+    """Hooks of the verdict ran to an end once, others never."""
+    called = {"success": {"success", "always"}, "failed": {"failure", "always"}, "cancelled": {"always"}}
+    assert view.finished is not None
+    wanted = called[view.finished.verdict] & set(spec.definition.hooks)
+    for kind in ("success", "failure", "always"):
+        lines = view.returned.get((view.id, 0, f"hook:{kind}", ()), [])
+        ended = bool(lines)
+        if ended != (kind in wanted):
+            raise Violation("G7 hooks once", f"hook {kind} of run {view.id} ({view.finished.verdict}): {lines}")
+    if bool(wanted) != (view.ending is not None):
+        raise Violation("G7 hooks once", f"run {view.id} has {view.ending} for the hooks {wanted}")
