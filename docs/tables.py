@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import click
 import msgspec
+
 from headrace.daemons import config, protocol
 from headrace.daemons.cli import COMMANDS, commands
 from headrace.daemons.commands import exits

@@ -3,9 +3,8 @@
 import tomllib
 from pathlib import Path
 
-from headrace.stores import MongoStore
-
 from headrace import Job, Pipeline, PipelineManager
+from headrace.stores import MongoStore
 
 TEXTS = {
     "rose": "A rose is a rose is a rose",

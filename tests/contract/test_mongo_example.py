@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from headrace.stores import MongoStore
 
 EXAMPLE = Path(__file__).parents[2] / "example" / "mongodb"

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import headrace.stores
 import pytest
+
+import headrace.stores
 from headrace.pipeline.errors import MissingInput, StoreError, Superseded
 
 KEEPING = ["MemoryStore", "FileStore", "SQLiteStore", "MongoStore"]

@@ -6,13 +6,13 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
+
+from headrace import Job, Pipeline
 from headrace.daemons.charges import Charges
 from headrace.daemons.protocol import Conclude, Drop, Enqueue, Halt, News, Take
 from headrace.pipeline.compile import definition_of
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.facts import Accepted, Cancelled, Failure, Returned, pack_fact
-
-from headrace import Job, Pipeline
 
 
 def definition(*names: str, **options: Any) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
+
 from headrace.daemons import cli
 from headrace.daemons.cli import MODULES, commands
 from headrace.daemons.commands import exits

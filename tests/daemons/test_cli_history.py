@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from headrace import Job, Pipeline
 from headrace.daemons.commands.history import History, reason
 from headrace.pipeline.compile import compile_pipeline
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.facts import Accepted, Fact, Failure, Returned, Signs
-
-from headrace import Job, Pipeline
 
 RUN = "0" * 32
 

@@ -12,9 +12,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from headrace.daemons.commands import printing
 from hypothesis import given
 from hypothesis import strategies as st
+
+from headrace.daemons.commands import printing
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import gc
 from itertools import count
 
 import pytest
+
 from headrace.daemons.book import Book
 from headrace.daemons.protocol import Receipt, RunEnd
 from headrace.pipeline.errors import Refused

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from itertools import count
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from headrace.daemons.following import UNKNOWN
 from headrace.daemons.protocol import (
     PROTOCOL,
@@ -34,8 +37,6 @@ from headrace.daemons.protocol import (
 )
 from headrace.daemons.requests import FOLLOW_CHUNK, FRAME_WEIGHT, NEWS, Requests
 from headrace.pipeline.errors import Busy, NotFound, Refused, Unreachable
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 class Peer:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import zmq
+
 from headrace.daemons.aioclient import AsyncClient
 from headrace.daemons.client import Client
 from headrace.daemons.conversation import Flow

@@ -6,6 +6,9 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headrace.daemons import settings
 from headrace.daemons.config import (
     SECTIONS,
@@ -20,8 +23,6 @@ from headrace.daemons.config import (
 from headrace.daemons.folders import data_folder, default_data_folder, user_data_folder
 from headrace.daemons.settings import as_text
 from headrace.pipeline.errors import ConfigError
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def write(folder: Path, text: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from headrace.daemons.cluster import Known, Rules
 from headrace.daemons.dispatch import Dispatch
 from headrace.daemons.effects import Load, Lookup, Record, RouterEffect, Send

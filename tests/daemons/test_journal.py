@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from headrace.daemons.effects import Record
 from headrace.daemons.journal import Journal
 from headrace.daemons.sweeping import SLICE

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from headrace.daemons.checkup import verify
 from headrace.daemons.committer import Committer
 from headrace.daemons.effects import Record

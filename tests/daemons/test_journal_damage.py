@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from headrace.daemons.checkup import verify
 from headrace.daemons.effects import Record
 from headrace.daemons.journal import Journal

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import psutil
 import pytest
+
 from headrace.daemons.monitoring import Monitor, WorkerProcess, collect
 
 

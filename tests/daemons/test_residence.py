@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from headrace.daemons.residence import Residence
 from headrace.pipeline.errors import ConfigError
 from headrace.workers import trees

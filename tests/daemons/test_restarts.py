@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from headrace.daemons.restarts import CAP, STEADY, Again, GiveUp, Restarts, told
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from slots_bench import RUN, Bench, assignment
+
 from headrace.daemons.deaths import GRACE
 from headrace.daemons.delivery import MOST
 from headrace.daemons.orders import Fail, Guard, Interrupt, KillTree, Reply, Tell
@@ -25,7 +27,6 @@ from headrace.pipeline.task import Given, Needs, Outcome, Want
 from headrace.workers.messages import Ended, Fetch, Large, Progress, Resend
 from headrace.workers.messages import Fetched as Answer
 from headrace.workers.pool import Said
-from slots_bench import RUN, Bench, assignment
 
 
 @pytest.fixture

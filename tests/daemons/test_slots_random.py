@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from slots_bench import Bench
+
 from headrace.daemons.orders import KillTree
 from headrace.daemons.protocol import Kill, Noted, Recall
 from headrace.daemons.slot import State
 from headrace.pipeline.task import Needs
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from slots_bench import Bench
 
 STEPS = [
     "run",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from headrace.daemons.console import Console
 from headrace.daemons.supervisor import Child, Supervisor
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from headrace.pipeline.answers import Choose, Graft, RetryAfter, Skip
 from headrace.pipeline.definition import unpack_definition
 from headrace.pipeline.errors import DefinitionError, HeadraceError

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from driving import Drive, bad, behave, define, ok
+
 from headrace.pipeline.definition import GatherRule, Node, RetryRule
 from headrace.pipeline.errors import DefinitionError, ProtocolError
 from headrace.pipeline.facts import Returned

@@ -4,6 +4,7 @@ import itertools
 from time import perf_counter
 
 import pytest
+
 from headrace.pipeline.compile import compile_pipeline, data_of, options_of
 from headrace.pipeline.definition import (
     CommandLine,

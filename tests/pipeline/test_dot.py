@@ -6,6 +6,7 @@ import re
 import shutil
 
 import pytest
+
 from headrace.pipeline.drawing import svg
 from headrace.pipeline.errors import ConfigError
 from headrace.pipeline.job import Job

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from driving import Drive, bad, behave, define, ok
+
 from headrace.pipeline.answers import Graft
 from headrace.pipeline.definition import Definition, GatherRule, Group, Node, pack_definition
 from headrace.pipeline.job import Job
@@ -211,3 +212,13 @@ def test_thousands_of_branches_may_graft_the_same_names():
     drive.to_end()
     assert drive.progress.counts() == {"success": 1501}
     drive.progress.validate()
+
+
+def test_a_grafted_job_that_spreads_may_graft_into_its_branches():
+    act = behave(
+        A=graft(Job("T", spread=True)),
+        T=lambda r: ok(r, spread=2, graft=Graft(None, jobs=[Job("U")]).definition()),
+    )
+    drive = Drive(define("A"), act).to_end()
+    assert sorted(paths(drive, "U")) == [(0,), (1,)]
+    assert drive.progress.counts() == {"success": 4}

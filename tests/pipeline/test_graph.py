@@ -5,11 +5,12 @@ from collections.abc import Hashable
 from time import perf_counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headrace.pipeline.errors import DefinitionError
 from headrace.pipeline.graph import NO_ORDER, NOT_A_JOB, Graph, topological
 from headrace.pipeline.job import Job
-from hypothesis import given
-from hypothesis import strategies as st
 
 A, B, C, D = Job("A"), Job("B"), Job("C"), Job("D")
 

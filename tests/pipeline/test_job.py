@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+
 from headrace.pipeline.definition import CommandLine
 from headrace.pipeline.errors import DefinitionError
 from headrace.pipeline.job import Job, merged

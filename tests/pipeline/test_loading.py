@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+
 from headrace.pipeline.errors import ConfigError, DefinitionError
 from headrace.pipeline.job import Job
 from headrace.pipeline.loading import load

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import psutil
 import pytest
+
 from headrace.pipeline.answers import Choose, Graft, RetryAfter, Skip
 from headrace.pipeline.errors import ConfigError, NotFound
 from headrace.pipeline.group import Group

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import zmq
+
+from headrace import AsyncPipelineManager, Gather, Job, Pipeline, PipelineManager, submit
 from headrace.daemons.loop import Link
 from headrace.daemons.pipeliner import Pipeliner
 from headrace.daemons.protocol import Beat, BrokerCard, Bye, Credit, Hello, Kill, Noted, Outcomes, Run
@@ -23,8 +25,6 @@ from headrace.pipeline.facts import Failure, Signs
 from headrace.pipeline.payload import pack
 from headrace.pipeline.task import Assignment, Outcome
 from headrace.stores.values import ValuesFolder
-
-from headrace import AsyncPipelineManager, Gather, Job, Pipeline, PipelineManager, submit
 
 SLOTS = 1000
 PATIENCE = 30.0

@@ -1,6 +1,7 @@
 """Retry and Gather: what they accept, and the rules that they become."""
 
 import pytest
+
 from headrace.pipeline.definition import GatherRule, RetryRule
 from headrace.pipeline.errors import DefinitionError
 from headrace.pipeline.options import Gather, Retry, plain

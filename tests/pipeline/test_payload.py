@@ -17,10 +17,11 @@ from zoneinfo import ZoneInfo
 
 import msgpack
 import pytest
-from headrace.pipeline.errors import ConfigError, ValueNotSupported
-from headrace.pipeline.payload import MAX_DEPTH, MAX_NESTED, pack, unpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from headrace.pipeline.errors import ConfigError, ValueNotSupported
+from headrace.pipeline.payload import MAX_DEPTH, MAX_NESTED, pack, unpack
 
 ZONES = st.sampled_from([None, UTC, timezone(timedelta(hours=-3, minutes=-30)), ZoneInfo("Europe/Paris")])
 KEYS = st.one_of(

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 
 import msgpack
 import pytest
+
 from headrace.pipeline.errors import ConfigError, DefinitionError, ValueNotSupported
 from headrace.pipeline.graph import NO_ORDER
 from headrace.pipeline.group import Group

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from driving import Drive, bad, behave, define, ok
+
 from headrace.pipeline.attempts import wait
 from headrace.pipeline.definition import CommandLine, Node, RetryRule, RunOptions
 from headrace.pipeline.errors import DefinitionError, ProtocolError

@@ -5,10 +5,11 @@ import sys
 from typing import Any
 
 import pytest
-from headrace.pipeline.errors import ValueNotSupported
-from headrace.pipeline.payload import pack, unpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from headrace.pipeline.errors import ValueNotSupported
+from headrace.pipeline.payload import pack, unpack
 
 np = pytest.importorskip("numpy")
 

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import headrace.stores
 import pytest
+
+import headrace.stores
 from headrace.pipeline.errors import StoreError
 from headrace.stores import FileStore, MemoryStore, SQLiteStore
 from headrace.stores.disk import filename

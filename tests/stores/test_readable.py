@@ -5,9 +5,10 @@ from datetime import date
 from typing import Any
 
 import pytest
-from headrace.stores.readable import dumps, from_readable, to_readable
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from headrace.stores.readable import dumps, from_readable, to_readable
 
 KEYS = st.one_of(st.text(st.characters(), max_size=5), st.integers(), st.sampled_from(["!packed", "$set", "a.b", "!x"]))
 LEAVES = st.one_of(

@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from headrace.pipeline.errors import ConfigError, NotFound
 from headrace.stores import disk
 from headrace.stores.values import ValuesFolder
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+
 from headrace.pipeline.definition import Definition, pack_definition
 from headrace.pipeline.facts import Path
 from headrace.pipeline.payload import pack, unpack

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from headrace.pipeline.errors import ConfigError, NotFound
 from headrace.workers.base import Worker
 from headrace.workers.catalog import Catalog

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+
 from headrace.pipeline.definition import CommandLine
 from headrace.pipeline.errors import ValueNotSupported
 from headrace.pipeline.payload import pack, unpack

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from headrace.pipeline.answers import Choose, RetryAfter, Skip
 from headrace.pipeline.errors import JobError, StoreError, Superseded
 from headrace.pipeline.facts import Signs

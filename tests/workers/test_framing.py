@@ -1,12 +1,13 @@
 """Frames survive whatever the kernel does to a stream."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headrace.pipeline.errors import ProtocolError
 from headrace.pipeline.task import Outcome
 from headrace.workers.framing import frame, from_worker, to_worker
 from headrace.workers.messages import Ended, Leave, Progress, Stop
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @given(sizes=st.lists(st.integers(0, 300), max_size=8), cuts=st.lists(st.integers(1, 40), min_size=1, max_size=30))

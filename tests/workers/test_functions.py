@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from headrace.pipeline.errors import ConfigError
 from headrace.workers.base import Worker
 from headrace.workers.functions import worker

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import pytest
+
 from headrace.pipeline.definition import CommandLine
 from headrace.pipeline.payload import pack, unpack
 from headrace.pipeline.task import (

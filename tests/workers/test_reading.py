@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from headrace.pipeline.definition import Definition, GatherRule, Node, pack_definition
 from headrace.pipeline.errors import JobError, StoreError
 from headrace.pipeline.payload import pack, unpack

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+
 from headrace.pipeline.payload import pack as pack_value
 from headrace.pipeline.payload import unpack
 from headrace.pipeline.task import Assignment, Outcome, RunHeader, Task, pack_task

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pool_driver import Driver, attempt, is_alive, until
+
 from headrace.pipeline.task import Given
 from headrace.workers.control import Exited, from_warden
 from headrace.workers.messages import Fetched, Large, Packet, Resend, Stop
 from headrace.workers.pipe import Pipe
 from headrace.workers.pool import PACKET_LIMIT, Said, SlotBroken, SlotUp, lease_of, pack
-from pool_driver import Driver, attempt, is_alive, until
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pool_driver import WORKERS, Driver, is_alive, until
+
 from headrace.workers import clock, trees
 from headrace.workers.pool import SlotDown
-from pool_driver import WORKERS, Driver, is_alive, until
 
 OWNER = """
 import sys, time
