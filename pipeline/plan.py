@@ -257,7 +257,7 @@ class Plan:
         self.simple.append(0)
         self.fast.append(0)
         for opener in where.inner[len(base) :]:
-            if opener in self.base:
+            if opener in self.base and opener != grafter:
                 self.members.setdefault(opener, []).append(at)
 
     # Reading ---------------------------------------------------------------------------------------------------------

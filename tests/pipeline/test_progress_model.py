@@ -9,7 +9,7 @@ import random
 from functools import cache
 
 from driving import Drive, bad
-from headrace.pipeline.definition import Definition, GatherRule, Node
+from headrace.pipeline.definition import Definition, GatherRule, Node, pack_definition
 from headrace.pipeline.errors import DefinitionError
 from headrace.pipeline.facts import Cancelled, Path, Reopened, Returned, Signs
 from headrace.pipeline.plan import Plan
@@ -29,6 +29,7 @@ from headrace.pipeline.states import (
 from headrace.pipeline.task import Ready
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 FAILURE, SKIP, DATA = "failure", "skip", "data"
 MEANS = {"success": set(), "failed": {FAILURE}, "blocked": {FAILURE}, "skipped": {SKIP}, "continued": {DATA}}
@@ -377,3 +378,52 @@ def test_outcomes_that_come_after_the_stop_change_no_verdict_and_start_nothing(d
     assert deaf.verdict == prompt.verdict
     assert deaf.error == prompt.error
     assert sorted((one.job, one.path) for one in deaf.started) == sorted((one.job, one.path) for one in prompt.started)
+
+
+class Planting(Outcomes):
+    """Some results graft jobs, before a descendant or not; those may graft again, and some grafts cannot be."""
+
+    def __call__(self, ready: Ready) -> Returned:
+        dice = random.Random(f"graft {self.seed} {ready.job} {ready.path}")
+        if ready.job in self.plan.index:
+            returned = super().__call__(ready)
+        else:
+            spread = dice.choice([0, 2]) if ready.job.endswith("s") else None
+            returned = Returned(
+                ready.job, ready.path, ready.attempt, "success", round=ready.round, signs=Signs(spread=spread)
+            )
+        if returned.kind != "success" or returned.signs.skip is not None or dice.random() < 0.5 or len(ready.job) > 12:
+            return returned
+        signs = structs.replace(returned.signs, graft=self.graft(dice, ready.job))
+        return structs.replace(returned, signs=signs)
+
+    def graft(self, dice: random.Random, job: str) -> bytes:
+        spreading = dice.random() < 0.3
+        nodes = [
+            Node(name=f"{job}x", on_error="block"),
+            Node(name=f"{job}y{'s' if spreading else ''}", spread=spreading),
+        ]
+        edges = [(0, 1, "order")] if dice.random() < 0.5 else []
+        outside = ()
+        if dice.random() < 0.7 and job in self.plan.index:
+            outside = (dice.choice(self.plan.names[: self.plan.count]),)
+            edges.append((dice.choice([0, 0, 0, 1]), 2, "order"))
+        return pack_definition(Definition(nodes=tuple(nodes), edges=tuple(edges), outside=outside))
+
+
+@quick(250)
+@given(definitions(policies=("fail", "block", "continue")), st.integers(0, 10**6))
+def test_grafted_runs_come_to_an_end_and_replay_alike(definition, seed):
+    drive = Watched(definition, Planting(definition, seed), seed)
+    dice = random.Random(seed)
+    for _ in range(20_000):
+        if dice.random() < 0.05:
+            drive.progress.rewind()
+            drive.progress.validate()
+        if drive.step():
+            if drive.progress.round == 1:
+                break
+            same(drive.replay(), drive.progress)
+            drive.reopen()
+        assert drive.live or drive.progress.has_ready() or drive.progress.conclusion() is not None
+    same(drive.replay(), drive.progress)
