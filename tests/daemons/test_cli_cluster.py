@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -128,31 +129,27 @@ class Cluster:
         return self.process.wait(60)
 
 
-def started(folder: Path, *flags: str) -> Cluster:
+@contextmanager
+def running(*flags: str, ready: bool = True, toml: str = "") -> Iterator[Cluster]:
+    """A cluster in a folder whose path is short enough for a socket in it; whatever happens, nothing is left of it."""
+    folder = Path(tempfile.mkdtemp(prefix="hr-")).resolve()
+    (folder / "headrace.toml").write_text(toml)
     cluster = Cluster(folder, *flags)
     try:
-        cluster.wait_for("ready: ")
-    except BaseException:
-        cluster.process.kill()
-        raise
-    return cluster
-
-
-@pytest.fixture
-def short_folder() -> Iterator[Path]:
-    """A path that is short enough for a socket in it."""
-    folder = Path(tempfile.mkdtemp(prefix="hr-")).resolve()
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+        if ready:
+            cluster.wait_for("ready: ")
+        yield cluster
+    finally:
+        cluster.process.terminate()
+        cluster.process.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    folder = Path(tempfile.mkdtemp(prefix="hr-")).resolve()
-    running = started(folder)
-    yield running
-    assert running.stop() == 0, running.lines
-    shutil.rmtree(folder, ignore_errors=True)
+    with running() as made:
+        yield made
+        assert made.stop() == 0, made.lines
 
 
 @pytest.fixture(scope="module")
@@ -362,15 +359,15 @@ def test_rerun_prints_the_id_of_the_new_run(cluster: Cluster, added: str) -> Non
     assert cluster.json("watch", new)["run"]["state"] == "success"
 
 
-def test_prune_removes_runs_that_have_ended_and_no_others(short_folder: Path) -> None:
-    cluster = started(short_folder)
-    ended = cluster.json("submit", "flows.py:adding", "--wait")["run"]["id"]
-    going = cluster.run("submit", "flows.py:nobody").stdout.strip()
-    assert cluster.json("prune", "--older", "1d")["removed"] == 0
-    assert cluster.json("prune", "--older", "0")["removed"] == 1
-    assert [run["id"] for run in cluster.json("list")["runs"]] == [going]
-    cluster.run("show", ended, code=3)
-    cluster.stop()
+def test_prune_removes_runs_that_have_ended_and_no_others() -> None:
+    with running() as cluster:
+        ended = cluster.json("submit", "flows.py:adding", "--wait")["run"]["id"]
+        going = cluster.run("submit", "flows.py:nobody").stdout.strip()
+        assert cluster.json("prune", "--older", "1d")["removed"] == 0
+        assert cluster.json("prune", "--older", "0")["removed"] == 1
+        assert [run["id"] for run in cluster.json("list")["runs"]] == [going]
+        cluster.run("show", ended, code=3)
+        cluster.stop()
 
 
 def test_a_role_is_paused_for_all_runs(cluster: Cluster) -> None:
@@ -389,20 +386,20 @@ def test_up_restarts_a_daemon_that_was_killed_and_the_cluster_goes_on(cluster: C
         assert cluster.json("submit", "flows.py:adding", "--wait", "--timeout", "60")["run"]["state"] == "success"
 
 
-def test_up_leaves_no_process_behind_when_it_is_stopped(short_folder: Path) -> None:
-    cluster = started(short_folder)
-    processes = psutil.Process(cluster.process.pid).children(recursive=True)
-    assert len(processes) >= 5
-    assert cluster.stop() == 0
-    until(lambda: not any(alive(one) for one in processes))
+def test_up_leaves_no_process_behind_when_it_is_stopped() -> None:
+    with running() as cluster:
+        processes = psutil.Process(cluster.process.pid).children(recursive=True)
+        assert len(processes) >= 5
+        assert cluster.stop() == 0
+        until(lambda: not any(alive(one) for one in processes))
 
 
-def test_up_leaves_no_process_behind_when_it_is_killed(short_folder: Path) -> None:
-    cluster = started(short_folder)
-    processes = psutil.Process(cluster.process.pid).children(recursive=True)
-    cluster.process.kill()
-    cluster.process.wait()
-    until(lambda: not any(alive(one) for one in processes))
+def test_up_leaves_no_process_behind_when_it_is_killed() -> None:
+    with running() as cluster:
+        processes = psutil.Process(cluster.process.pid).children(recursive=True)
+        cluster.process.kill()
+        cluster.process.wait()
+        until(lambda: not any(alive(one) for one in processes))
 
 
 def alive(process: psutil.Process) -> bool:
@@ -412,37 +409,37 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
-def test_up_gives_up_when_the_data_folder_is_taken(cluster: Cluster, short_folder: Path) -> None:
-    other = Cluster(short_folder, "--data", str(cluster.folder / "data"))
-    assert other.process.wait(60) != 0
-    until(lambda: other.count("THE END") > 0)
-    assert other.count("is in use by process") > 0
+def test_up_gives_up_when_the_data_folder_is_taken(cluster: Cluster) -> None:
+    with running("--data", str(cluster.folder / "data"), ready=False) as other:
+        assert other.process.wait(60) != 0
+        until(lambda: other.count("THE END") > 0)
+        assert other.count("is in use by process") > 0
 
 
-def test_up_stops_at_once_when_the_workers_cannot_be_imported(short_folder: Path) -> None:
-    cluster = Cluster(short_folder, "--workers", "nonsense")
-    assert cluster.process.wait(60) == 2
-    until(lambda: cluster.count("THE END") > 0)
-    assert cluster.count("there is no module 'nonsense'") == 1
-    assert cluster.count("ready: ") == 0
+def test_up_stops_at_once_when_the_workers_cannot_be_imported() -> None:
+    with running("--workers", "nonsense", ready=False) as cluster:
+        assert cluster.process.wait(60) == 2
+        until(lambda: cluster.count("THE END") > 0)
+        assert cluster.count("there is no module 'nonsense'") == 1
+        assert cluster.count("ready: ") == 0
 
 
-def test_up_can_start_several_brokers_and_log_as_json(short_folder: Path) -> None:
-    (short_folder / "headrace.toml").write_text("[up]\nbrokers = 2\npipeliners = 2\n[broker]\nlog-level = 'warning'\n")
-    cluster = started(short_folder, "--log-json")
-    status = cluster.json("status")["status"]
-    assert (len(status["brokers"]), len(status["pipeliners"])) == (2, 2)
-    cluster.run("submit", "flows.py:adding", "--wait")
-    assert cluster.stop() == 0
-    until(lambda: cluster.count("THE END") > 0)
-    said = [json.loads(line) for line in cluster.lines if line != "THE END"]
-    assert {one["name"] for one in said if one.get("level") == "info"} >= {"Router", "Pipeliner"}
-    assert not any(one["name"] == "Broker" and one.get("level") == "info" for one in said)
+def test_up_can_start_several_brokers_and_log_as_json() -> None:
+    toml = "[up]\nbrokers = 2\npipeliners = 2\n[broker]\nlog-level = 'warning'\n"
+    with running("--log-json", toml=toml) as cluster:
+        status = cluster.json("status")["status"]
+        assert (len(status["brokers"]), len(status["pipeliners"])) == (2, 2)
+        cluster.run("submit", "flows.py:adding", "--wait")
+        assert cluster.stop() == 0
+        until(lambda: cluster.count("THE END") > 0)
+        said = [json.loads(line) for line in cluster.lines if line != "THE END"]
+        assert {one["name"] for one in said if one.get("level") == "info"} >= {"Router", "Pipeliner"}
+        assert not any(one["name"] == "Broker" and one.get("level") == "info" for one in said)
 
 
-def test_doctor_reads_a_journal_from_end_to_end(short_folder: Path) -> None:
-    cluster = started(short_folder)
-    cluster.run("submit", "flows.py:adding", "--wait")
-    cluster.stop()
-    value = cluster.json("doctor", "--journal", str(short_folder / "data"))
-    assert [one["grade"] for one in value["findings"]] == ["ok"]
+def test_doctor_reads_a_journal_from_end_to_end() -> None:
+    with running() as cluster:
+        cluster.run("submit", "flows.py:adding", "--wait")
+        cluster.stop()
+        value = cluster.json("doctor", "--journal", str(cluster.folder / "data"))
+        assert [one["grade"] for one in value["findings"]] == ["ok"]
