@@ -9,6 +9,10 @@ import random
 from functools import cache
 
 from driving import Drive, bad
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+
 from headrace.pipeline.definition import Definition, GatherRule, Node, pack_definition
 from headrace.pipeline.errors import DefinitionError
 from headrace.pipeline.facts import Cancelled, Path, Reopened, Returned, Signs
@@ -27,9 +31,6 @@ from headrace.pipeline.states import (
     WAITING,
 )
 from headrace.pipeline.task import Ready
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
-from msgspec import structs
 
 FAILURE, SKIP, DATA = "failure", "skip", "data"
 MEANS = {"success": set(), "failed": {FAILURE}, "blocked": {FAILURE}, "skipped": {SKIP}, "continued": {DATA}}
