@@ -18,6 +18,9 @@ from .monitoring import Monitor, WorkerProcess
 from .slot import Slot
 
 NEVER = float("inf")
+PAUSE = 1.0
+"""Seconds without records after a death of the process; longer each time, while it does not even come up."""
+PAUSE_CAP = 300.0
 
 
 class Observer:
@@ -31,6 +34,7 @@ class Observer:
         self._due = NEVER
         self._running = False
         self._up = False
+        self._pause = PAUSE
 
     def begin(self, settings: Settings, interval: float, now: float) -> None:
         """Records from now on. `settings`: of a process that is the monitor."""
@@ -57,11 +61,13 @@ class Observer:
         match event:
             case SlotUp():
                 self._up = True
+                self._pause = PAUSE
             case SlotBroken():
                 self._logger.error("monitoring: %s", event.broken.message)
             case SlotDown():
                 self._up = self._running = False
-                self._due = now + self._interval
+                self._due = now + max(self._interval, self._pause)
+                self._pause = min(2 * self._pause, PAUSE_CAP)
             case _:
                 pass
 

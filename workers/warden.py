@@ -187,6 +187,8 @@ class Warden:
             self._pipe.close()
             os.close(self._woken)
             os.close(self._wake)
+            if settings.folder:
+                sys.path.insert(0, settings.folder)
             process.main(socket.socket(fileno=jobs), socket.socket(fileno=stream), settings)
             code = 0
         except SystemExit as end:
