@@ -13,7 +13,7 @@ import msgspec
 
 from ..pipeline.errors import HeadraceError
 from ..pipeline.facts import Finished, RunError, Verdict, unpack_fact
-from ..pipeline.plan import Plan
+from ..pipeline.plans import Plans
 from ..pipeline.progress import Progress
 from .protocol import Conclude, Drop, Enqueue, FromRouter, Halt, News, Take, ToRouter
 
@@ -22,23 +22,6 @@ logger = logging.getLogger(__name__)
 HANDED_OUT = 100_000
 """Attempts that all runs of one Pipeliner may have at the Router, above `LEAST` each."""
 LEAST = 16
-SMALL = 16 * 1024
-KEPT_PLANS = 256
-
-
-class Plans:
-    """Plans of small definitions: many runs have the same one, and differ in their data only."""
-
-    def __init__(self) -> None:
-        self._plans: dict[bytes, Plan] = {}
-
-    def of(self, packed: bytes) -> Plan:
-        plan = self._plans.pop(packed, None) or Plan.load(packed)
-        if len(packed) <= SMALL:
-            self._plans[packed] = plan
-            if len(self._plans) > KEPT_PLANS:
-                del self._plans[next(iter(self._plans))]
-        return plan
 
 
 class Charge:

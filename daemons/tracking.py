@@ -203,14 +203,16 @@ class Tracking:
         self.leasing.stop(run, message.instances)
 
     def conclude(self, run: OpenRun, message: Conclude) -> None:
-        """Compare-and-set on the run's last fact: an owner that has not seen it will judge again when it has."""
+        """Compare-and-set on the run's last fact: an owner that has not seen it will judge again when it has.
+
+        Neither hooks nor the end come while something of the run still runs, or is on its way to be stopped.
+        """
         run.acknowledge(message.seen)
-        if message.seen != run.last or self.cluster.stalled:
+        if message.seen != run.last or run.live or self.cluster.stalled:
             return
         if message.final:
-            if not run.live:
-                verdict, error = run.ending or (message.verdict, message.error)
-                self.finish(run, verdict, error)
+            verdict, error = run.ending or (message.verdict, message.error)
+            self.finish(run, verdict, error)
         elif run.ending is None:
             run.ending = (message.verdict, message.error)
             self.cluster.record(run, Ending(self.cluster.wall, message.verdict, message.error))
