@@ -155,7 +155,10 @@ class Cluster:
             self._effects += self.grants.distribute(self.brokers.values(), self.now)
         for run_id, facts in self._news.items():
             run = self.runs.get(run_id)
-            if run is None or run.owner is None:
+            if run is None:
+                continue
+            if run.owner is None:
+                run.backlog += facts if run.definition is not None else []  # for its first Take
                 continue
             if run.loading:
                 run.backlog += facts

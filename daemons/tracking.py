@@ -129,6 +129,7 @@ class Tracking:
         facts = cluster.take_news(run)
         if run.definition is not None:
             definition, run.definition = run.definition, None
+            facts, run.backlog = run.backlog + facts, []
             cluster.send(run.owner, self._take(run, definition, facts, more=False))
         else:
             run.loading = True
