@@ -151,6 +151,10 @@ class Leasing:
         else:
             self._held_back[item] = None
 
+    def may_run_elsewhere(self, run: OpenRun) -> bool:
+        """Could something of it still run on a Broker that has not come back after a restart?"""
+        return bool(self._awaited) and run.number <= self.cluster.began
+
     def _leasable(self, ready: Ready) -> bool:
         if not self._awaited:
             return True

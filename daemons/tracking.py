@@ -206,10 +206,11 @@ class Tracking:
     def conclude(self, run: OpenRun, message: Conclude) -> None:
         """Compare-and-set on the run's last fact: an owner that has not seen it will judge again when it has.
 
-        Neither hooks nor the end come while something of the run still runs, or is on its way to be stopped.
+        Neither hooks nor the end come while something of the run still runs, here or on a Broker that has not come back
+        after a restart, or is on its way to be stopped.
         """
         run.acknowledge(message.seen)
-        if message.seen != run.last or run.live or self.cluster.stalled:
+        if message.seen != run.last or run.live or self.cluster.stalled or self.leasing.may_run_elsewhere(run):
             return
         if message.final:
             verdict, error = run.ending or (message.verdict, message.error)
