@@ -175,7 +175,7 @@ class History:
             self._returned(view, fact, record.result)
         elif isinstance(fact, Cancelled) and (view.cancelled or view.ending):
             raise Violation("G16 cancel once", f"{fact} of run {view.id}, which is cancelled or ending")
-        elif isinstance(fact, Finished):
+        elif isinstance(fact, Finished | Ending):
             self._finished(view, fact)
 
     def _accepted(self, fact: Accepted) -> None:
@@ -218,7 +218,8 @@ class History:
             if not begun.excused:
                 raise Violation("G5 ended before its fact", f"{fact}, but {begun}")
             return
-        if fact.kind in OWN and begun.kind != fact.kind:
+        killed = fact.kind == "timeout" and begun.kind == "died"
+        if fact.kind in OWN and begun.kind != fact.kind and not killed:
             raise Violation("G2 true facts", f"{fact}, but {begun}")
         if fact.kind == "died" and begun.kind != "died":
             raise Violation("G2 true facts", f"{fact}, but {begun}")
@@ -227,7 +228,7 @@ class History:
             if (result, fact.ref) != (begun.outcome.result, begun.outcome.ref):
                 raise Violation("G2 true facts", f"{fact} keeps another result than {begun.outcome}")
 
-    def _finished(self, view: RunView, fact: Finished) -> None:
+    def _finished(self, view: RunView, fact: Finished | Ending) -> None:
         if view.ending is not None and view.ending.verdict != fact.verdict:
             raise Violation("G3 verdict", f"run {view.id} ended {fact.verdict} after {view.ending}")
         for instance, running in self.running.items():

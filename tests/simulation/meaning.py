@@ -28,6 +28,10 @@ FLOWS: dict[str, frozenset[str]] = {
     "open": frozenset({OPEN}),
 }
 
+ALONE, LIST, OPENER, INNER, MANY = "alone", "a list", "an opener", "an inner opener", "one of many"
+"""How an instance meets one that it waits for; what does not count then:"""
+IGNORED: dict[str, set[str]] = {ALONE: set(), LIST: set(), OPENER: {DATA}, INNER: {DATA, SKIP}, MANY: {SKIP}}
+
 
 class End(NamedTuple):
     """How an instance has ended, and by which fact. `open`: it has not."""
@@ -124,8 +128,9 @@ class Meaning:
         state, since = self.joined(at, path)
         if state == "run":
             state = "success" if node.kind == "gate" else "open"
-        if state == "open" and self.stopped(at):
-            return End("cancelled", self.stopped(at))
+        stopped = self.stopped(at)
+        if stopped and (state == "open" or since > stopped):
+            return End("cancelled", stopped)
         return End(state, since)
 
     def policy(self, at: int) -> str:
@@ -142,12 +147,10 @@ class Meaning:
         """`run`, or how it ends without: by what comes from its parents; and since which fact."""
         flows: set[str] = set()
         since = self.view.released or self.view.accepted
-        for parent, where, gathered in self.above(at, path):
+        for parent, where, how in self.above(at, path):
             end = self.state(parent, where)
-            flow = set(FLOWS[end.state])
-            if gathered:
-                flow.discard(SKIP)
-            elif self.unchosen(parent, end, at):
+            flow = set(FLOWS[end.state]) - IGNORED[how]
+            if how == ALONE and self.unchosen(parent, end, at):
                 flow.add(SKIP)
             flows |= flow
             since = max(since, end.at)
@@ -162,18 +165,20 @@ class Meaning:
             return "blocked", since
         return ("skipped" if SKIP in flows else "run"), since
 
-    def above(self, at: int, path: Path) -> list[tuple[int, Path, bool]]:
-        """The instances that it waits for: (node, path, whether it is one of many that are gathered)."""
-        found: list[tuple[int, Path, bool]] = []
+    def above(self, at: int, path: Path) -> list[tuple[int, Path, str]]:
+        """The instances that it waits for: (node, path, how it meets them)."""
+        found: list[tuple[int, Path, str]] = []
+        gathers = self.nodes[at].gather is not None
         for parent in self.parents[at]:
             scope = self.scope(parent)
             if len(scope) <= len(path):
-                closes = self.nodes[at].gather is not None and len(self.reach(parent)) > len(path)
-                found.append((parent, path[: len(scope)], closes and self.nodes[parent].spread and False))
+                closes = gathers and len(self.reach(parent)) > len(path)
+                found.append((parent, path[: len(scope)], LIST if closes else ALONE))
                 continue
             for depth in range(len(path), len(scope)):
-                found += [(scope[depth], one, depth > len(path)) for one in self.paths(scope[:depth], path)]
-            found += [(parent, one, True) for one in self.paths(scope, path)]
+                how = OPENER if depth == len(path) else INNER
+                found += [(scope[depth], one, how) for one in self.paths(scope[:depth], path)]
+            found += [(parent, one, MANY) for one in self.paths(scope, path)]
         return found
 
     def unchosen(self, parent: int, end: End, at: int) -> bool:
@@ -207,9 +212,8 @@ def check(spec: RunSpec, view: RunView, history: History) -> None:
     meaning = Meaning(spec, view)
     finished = view.finished
     assert finished is not None
-    if not view.active and not view.released and not view.cancelled:
-        if view.returned or finished.verdict != "failed":
-            raise Violation("after", f"run {view.id} never began, and has {finished} with {view.returned}")
+    if _waited_in_vain(view):
+        _check_after(view, history)
         return
     expected = meaning.verdict()
     if finished.verdict != expected:
@@ -225,6 +229,19 @@ def check(spec: RunSpec, view: RunView, history: History) -> None:
         ]
         if left:
             raise Violation("G7 everything runs", f"run {view.id} ended {finished.verdict} without {left}")
+
+
+def _waited_in_vain(view: RunView) -> bool:
+    """It never began, because of a run that it was to come after."""
+    error = view.finished.error if view.finished is not None else None
+    return bool(view.options.after) and error is not None and error.reason.startswith("it waits for run")
+
+
+def _check_after(view: RunView, history: History) -> None:
+    ends = [history.runs[name].finished for name in view.options.after if name in history.runs]
+    good = [end for end in ends if end is not None and end.verdict == "success"]
+    if view.returned or len(good) == len(view.options.after):
+        raise Violation("after", f"run {view.id} has {view.finished}, {view.returned}; it came after {ends}")
 
 
 def _check_error(meaning: Meaning, view: RunView) -> None:
