@@ -6,10 +6,11 @@ already there. What the journal knows of runs that are not open is handed in by 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
-from ..pipeline.facts import Accepted, Cancelled, Paused, Pruned, Released, RunError, Verdict
-from .cluster import Cluster, Known
+from ..pipeline.facts import Accepted, Cancelled, Paused, Pruned, Released, Reopened, RunError, Verdict
+from .cluster import Answer, Cluster, Known
 from .leasing import Leasing
 from .protocol import Control, Done, Endings, Failed, Follow, Receipt, RunEnd, Submission, Submit, Submitted
 from .runs import OpenRun
@@ -58,14 +59,41 @@ class Admission:
         elif self.cluster.stalled:
             self.cluster.send(client, Failed(message.id, "busy", self.cluster.stalled, BUSY_PAUSE))
         elif message.verb == "cancel":
-            self.cancel(run, message.reason or "cancelled")
-            self.cluster.send(client, Done(message.id, "cancelling"))
+            done = Done(message.id, "cancelling")
+            self.cancel(run, message.reason or "cancelled", remembered(message, done))
+            self.cluster.send(client, done)
         elif message.verb in ("pause", "resume"):
-            self._pause(run, message.verb == "pause")
-            self.cluster.send(client, Done(message.id, "paused" if run.paused else "running"))
+            done = Done(message.id, "paused" if message.verb == "pause" else "running")
+            self._pause(run, message.verb == "pause", remembered(message, done))
+            self.cluster.send(client, done)
         else:
             reason = f"run {run.id} is {run.state}; {message.verb} is for runs that have ended"
             self.cluster.send(client, Failed(message.id, "conflict", reason))
+
+    def reopen(self, client: str, message: Control, run: OpenRun) -> None:
+        """`retry` of a run that has ended: a new round, in which what did not succeed is done again."""
+        cluster = self.cluster
+        if cluster.stalled:
+            cluster.send(client, Failed(message.id, "busy", cluster.stalled, BUSY_PAUSE))
+            return
+        holder = cluster.keys.get(run.options.key) if run.options.key is not None else None
+        if holder is not None and holder != run.id:
+            reason = f"run {run.id} cannot go on: its key {run.options.key!r} is held by run {holder} now"
+            cluster.send(client, Failed(message.id, "conflict", reason))
+            return
+        run.round, run.control = run.round + 1, run.control + 1
+        run.cancelled, run.ending, run.paused, run.active = None, None, False, True
+        run.started = cluster.now
+        run.followers.add(client)
+        cluster.runs[run.id] = run
+        if run.options.key is not None:
+            cluster.keys[run.options.key] = run.id
+        done = Done(message.id, f"round {run.round}")
+        fact = Reopened(cluster.wall, run.control, run.round)
+        cluster.record(run, fact, answer=remembered(message, done))
+        cluster.send(client, done)
+        self.arm(run)
+        self.tracking.assign(run)
 
     def prune(self, client: str | None, request: str, runs: list[str]) -> None:
         """Finished runs leave; the request may be the Router's own."""
@@ -179,22 +207,22 @@ class Admission:
             self.tracking.assign(run)
         self.arm(run)
 
-    def cancel(self, run: OpenRun, reason: str) -> None:
+    def cancel(self, run: OpenRun, reason: str, answer: Answer | None = None) -> None:
         """Durable, once: what is queued ends now, what runs is stopped, hooks still come."""
         if run.cancelled is not None or run.ending is not None:
             return
         run.control += 1
         run.cancelled = reason
-        self.cluster.record(run, Cancelled(self.cluster.wall, run.control, reason))
+        self.cluster.record(run, Cancelled(self.cluster.wall, run.control, reason), answer=answer)
         self.leasing.stop(run, [item.key for item in run.live.values() if not item.ready.hook])
         if not run.active:
             run.active = True
             self.tracking.assign(run)
 
-    def _pause(self, run: OpenRun, on: bool) -> None:
+    def _pause(self, run: OpenRun, on: bool, answer: Answer) -> None:
         if run.paused != on:
             run.paused = on
-            self.cluster.record(run, Paused(self.cluster.wall, run.control, on))
+            self.cluster.record(run, Paused(self.cluster.wall, run.control, on), answer=answer)
             if not on:
                 self.cluster.queues.wake(run)
 
@@ -210,6 +238,17 @@ class Admission:
                 self.tracking.finish(run, "failed", RunError(None, (), reason))
             else:
                 self.release(run)
+
+
+def remembered(message: Control, done: Done) -> Answer:
+    """What is kept with the fact, so that a repeat of the request finds what the first one did."""
+    return message.id, digest(message), done.text.encode()
+
+
+def digest(message: Control) -> bytes:
+    """Tells whether two requests with one id are the same request."""
+    said = (message.verb, message.run, message.reason, message.argument)
+    return hashlib.blake2b(repr(said).encode(), digest_size=16).digest()
 
 
 def _closed(message: Control, one: Known | None) -> Done | Failed:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..pipeline.errors import NotFound, UserError
 from ..pipeline.facts import Path, Returned, RunError, unpack_fact
-from ..pipeline.payload import pack
+from ..pipeline.payload import pack, unpack
 from ..pipeline.task import Given, Want
 from .archive import Archive, Kept, Summary
 from .cluster import Cluster
@@ -188,7 +188,7 @@ class Answers:
         """A value that a worker or a client reads: a page of it, or why there is none."""
         try:
             return self._give(want)
-        except NotFound as error:
+        except UserError as error:
             return Given(missing=str(error))
 
     def _give(self, want: Want) -> Given:
@@ -236,7 +236,8 @@ def _row(one: Summary) -> Body:
 
 def _running(item: Item) -> list[Any]:
     place = item.broker.place if item.broker else ""
-    return [*item.key, item.ready.attempt, place, item.granted]
+    progress = unpack(item.signal) if item.signal else None
+    return [*item.key, item.ready.attempt, place, item.granted, progress]
 
 
 def _error(error: RunError | None) -> list[Any] | None:
@@ -245,6 +246,8 @@ def _error(error: RunError | None) -> list[Any] | None:
 
 def _explained(run: OpenRun, live: Body, job: str | None) -> str:
     lines = [f"run {run.id} is {run.state}" + (f" ({run.parked})" if run.parked else "")]
+    if run.paused:
+        lines.append("it is paused: nothing of it starts until it is resumed")
     if run.awaits:
         lines.append(f"it waits for {', '.join(sorted(name.lstrip('~') for name in run.awaits))}")
     if run.state == "waiting" and run.options.not_before:

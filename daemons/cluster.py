@@ -59,6 +59,10 @@ class Known:
     key: str | None = None
 
 
+Answer = tuple[str, bytes, bytes]
+"""A request that a fact carries out: its id, a digest of it, and what was answered."""
+
+
 class Cluster:
     def __init__(self, epoch: int, last: int, rules: Rules, welcome: Welcome, now: float, wall: float) -> None:
         self.epoch = epoch
@@ -111,11 +115,12 @@ class Cluster:
         definition: bytes | None = None,
         data: bytes | None = None,
         key: Key | None = None,
+        answer: Answer | None = None,
     ) -> None:
         """Put the fact into the journal's order, and on its way to whoever tracks the run."""
         self.last += 1
         packed = pack_fact(fact)
-        self._effects.append(Record(self.last, run.id if run else None, fact, result, definition, data, packed))
+        self._effects.append(Record(self.last, run.id if run else None, fact, result, definition, data, packed, answer))
         if run is None:
             return
         run.last = self.last

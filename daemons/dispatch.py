@@ -43,6 +43,7 @@ from .protocol import (
     Outcomes,
     Pulse,
     Refuse,
+    Signals,
     Submit,
     ToRouter,
     Welcome,
@@ -100,6 +101,9 @@ class Dispatch:
                     self.leasing.handed_back(broker, message.leases)
             case Beat():
                 self._beat(peer, session, message)
+            case Signals():
+                if broker := self.leasing.member(peer, session):
+                    self.leasing.signals(broker, message.signals)
             case Hello():
                 self._hello(peer, session, message)
             case Bye():
@@ -115,6 +119,13 @@ class Dispatch:
 
     def control(self, client: str, message: Control, known: Mapping[str, Known]) -> None:
         self.admission.control(client, message, known)
+
+    def drain(self, client: str, message: Control) -> None:
+        """The Broker that `argument` names (identity or place) gets nothing new; `reason` "off" takes that back."""
+        self.leasing.drain(client, message.id, message.argument or "", message.reason != "off")
+
+    def reopen(self, client: str, message: Control, run: OpenRun) -> None:
+        self.admission.reopen(client, message, run)
 
     def prune(self, client: str | None, request: str, runs: list[str]) -> None:
         self.admission.prune(client, request, runs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..pipeline.facts import Fact
+from ..pipeline.facts import Fact, Path
 from .protocol import FromRouter
 
 
@@ -58,4 +58,16 @@ class Forget:
     peer: str
 
 
-RouterEffect = Send | Record | Load | Lookup | Forget
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Router: a signal for watchers, lossy by contract: `body` is packed, and says how far a running job is."""
+
+    run: str
+    job: str
+    path: Path
+    attempt: int
+    kind: str
+    body: bytes
+
+
+RouterEffect = Send | Record | Load | Lookup | Forget | Tell

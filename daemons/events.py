@@ -9,10 +9,12 @@ from __future__ import annotations
 import msgspec
 import zmq
 
-from .effects import Record
+from ..pipeline.facts import Path
+from .effects import Record, Tell
 from .protocol import PROTOCOL
 
 TOPIC = b"facts"
+SIGNALS = b"signals"
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True):
@@ -23,12 +25,31 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     facts: list[tuple[int, str | None, msgspec.Raw]]
 
 
+class Signal(msgspec.Struct, frozen=True, array_like=True):
+    """A report of a running job: `number` counts the signals of this epoch, and tells a watcher what it missed."""
+
+    version: int
+    epoch: int
+    number: int
+    run: str
+    job: str
+    path: Path
+    attempt: int
+    kind: str
+    body: bytes
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Event)
+_signal_decoder = msgspec.msgpack.Decoder(Signal)
 
 
 def decode_event(frame: bytes) -> Event:
     return _decoder.decode(frame)
+
+
+def decode_signal(frame: bytes) -> Signal:
+    return _signal_decoder.decode(frame)
 
 
 class Broadcast:
@@ -38,6 +59,7 @@ class Broadcast:
         self._socket = socket
         self._epoch = epoch
         self._subscribers = 0
+        self._signals = 0
 
     def drain(self) -> None:
         """Notice who came and who went."""
@@ -55,8 +77,18 @@ class Broadcast:
         if self._subscribers <= 0 or not records:
             return
         facts = [(record.sequence, record.run, msgspec.Raw(record.packed)) for record in records]
-        frame = _encoder.encode(Event(PROTOCOL, self._epoch, facts))
+        self._send(TOPIC, _encoder.encode(Event(PROTOCOL, self._epoch, facts)))
+
+    def signal(self, told: Tell) -> None:
+        self._signals += 1
+        if self._subscribers > 0:
+            place = (told.run, told.job, told.path, told.attempt)
+            self._send(
+                SIGNALS, _encoder.encode(Signal(PROTOCOL, self._epoch, self._signals, *place, told.kind, told.body))
+            )
+
+    def _send(self, topic: bytes, frame: bytes) -> None:
         try:
-            self._socket.send_multipart((TOPIC, frame), zmq.NOBLOCK)
+            self._socket.send_multipart((topic, frame), zmq.NOBLOCK)
         except zmq.Again:
             pass  # a watcher that does not read misses events, and sees the gap

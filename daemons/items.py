@@ -50,7 +50,7 @@ STEPS = {
 class Item:
     """`lease` is 0 but for a leased one. `since` is when it was first queued: a hand-back does not change it."""
 
-    __slots__ = ("broker", "granted", "lease", "prefetched", "queue", "ready", "run", "since", "state")
+    __slots__ = ("broker", "granted", "lease", "prefetched", "queue", "ready", "run", "signal", "since", "state")
 
     def __init__(self, run: OpenRun, ready: Ready, since: float) -> None:
         self.run = run
@@ -62,6 +62,8 @@ class Item:
         self.broker: BrokerMember | None = None
         self.queue: RunQueue | None = None
         self.prefetched = False
+        self.signal = b""
+        """What its worker said last of how far it is, packed: [done, total, message]."""
 
     @property
     def key(self) -> Key:

@@ -15,10 +15,10 @@ import msgspec
 from ..pipeline.facts import Ended, Failure, Registered, Returned, Unregistered
 from ..pipeline.task import COMMAND, Outcome, Ready
 from .cluster import Cluster
-from .effects import Forget, Lookup
+from .effects import Forget, Lookup, Tell
 from .items import Item, Key, State
 from .members import BrokerMember
-from .protocol import Again, Beat, BrokerCard, Held, Hello, Kill, Noted, Pulse
+from .protocol import Again, Beat, BrokerCard, Done, Failed, Held, Hello, Kill, Noted, Pulse
 from .runs import OpenRun
 
 logger = logging.getLogger(__name__)
@@ -116,6 +116,19 @@ class Leasing:
         kill = tuple(item.lease for item in broker.leases.values() if item.state is State.STOPPING)
         self.cluster.send_now(broker.identity, Pulse(beat.stamp, beat.seen, kill))
 
+    def drain(self, client: str, request: str, name: str, on: bool) -> None:
+        """Let a Broker run empty: it keeps what it has and gets nothing new, until it joins anew or is let again."""
+        found = [one for one in self.cluster.brokers.values() if name in (one.identity, one.place)]
+        if not found:
+            there = ", ".join(sorted(one.place for one in self.cluster.brokers.values())) or "none"
+            reason = f"there is no Broker {name!r}; connected are {there}"
+            self.cluster.send(client, Failed(request, "not-found", reason))
+            return
+        for broker in found:
+            broker.draining = on
+        held = sum(len(broker.leases) for broker in found)
+        self.cluster.send(client, Done(request, f"draining, {held} jobs still run" if on else "taking jobs"))
+
     def leave(self, broker: BrokerMember, why: str) -> None:
         """An orderly goodbye: what it held never ends there, uncharged."""
         for item in reversed(list(broker.leases.values())):
@@ -140,6 +153,13 @@ class Leasing:
         logger.info("Broker %s is gone: %s", broker.place, why)
         self.cluster.record(None, Unregistered(broker.identity, self.cluster.wall, why))
         self.cluster.ask(Forget(broker.identity))
+
+    def signals(self, broker: BrokerMember, signals: list[tuple[int, str, bytes]]) -> None:
+        """How far running jobs are: kept until the next one, and passed on to whoever watches."""
+        for lease, kind, body in signals:
+            if item := broker.leases.get(lease):
+                item.signal = body
+                self.cluster.ask(Tell(item.run.id, *item.key, item.ready.attempt, kind, body))
 
     # Into the queues --------------------------------------------------------------------------------------------
 

@@ -41,6 +41,14 @@ class Outbox:
             self._waiting.append((self._batch, held))
         return records, now
 
+    def answer(self, request: str) -> tuple[bytes, bytes] | None:
+        """What a request was answered whose fact is on its way to the disk: (digest, text)."""
+        for records in self.pending.values():
+            for record in records:
+                if record.answer is not None and record.answer[0] == request:
+                    return record.answer[1:]
+        return None
+
     @property
     def batch(self) -> int:
         """The number of the newest batch."""

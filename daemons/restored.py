@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ..pipeline.facts import Verdict
+from ..pipeline.errors import NotFound
+from ..pipeline.facts import Returned, Verdict, unpack_fact
 from .archive import Archive
 from .cluster import Known
 from .runs import OpenRun
-from .standing import Standing
+from .standing import INLINE_DATA, Standing
 
 
 def known_runs(archive: Archive, runs: Iterable[str]) -> dict[str, Known]:
@@ -31,22 +32,44 @@ def _verdict(text: str | None) -> Verdict | None:
 
 
 def restored(standings: Iterable[Standing], now: float, wall: float) -> Iterator[OpenRun]:
+    return (_open_run(one, now, wall) for one in standings)
+
+
+def ended_run(archive: Archive, run: str, now: float, wall: float) -> OpenRun | None:
+    """A run that has ended, as it would stand if it went on. None: it has not ended."""
+    summary = archive.run(run)
+    if summary is None:
+        raise NotFound("run", run)
+    standing = Standing(run, summary.number)
+    for sequence, packed in archive.facts(run):
+        fact = unpack_fact(packed)
+        standing.last = sequence
+        if not isinstance(fact, Returned):
+            standing.apply(fact)
+    if standing.finished is None:
+        return None
+    data = archive.data(run)
+    standing.data_size = None if data is None else len(data)
+    standing.data = data if data is not None and len(data) <= INLINE_DATA else None
+    return _open_run(standing, now, wall)
+
+
+def _open_run(one: Standing, now: float, wall: float) -> OpenRun:
     """The time between the epochs is the difference of wall clocks, and never negative."""
-    for one in standings:
-        began = one.started_at if one.started_at is not None else one.accepted_at
-        yield OpenRun(
-            one.id,
-            one.number,
-            one.options,
-            one.accepted_at,
-            now - max(0.0, wall - began),
-            data=one.data,
-            has_data=one.data_size is not None,
-            active=one.active,
-            last=one.last,
-            control=one.control,
-            round=one.round,
-            paused=one.paused,
-            cancelled=one.cancelled,
-            ending=one.ending,
-        )
+    began = one.started_at if one.started_at is not None else one.accepted_at
+    return OpenRun(
+        one.id,
+        one.number,
+        one.options,
+        one.accepted_at,
+        now - max(0.0, wall - began),
+        data=one.data,
+        has_data=one.data_size is not None,
+        active=one.active,
+        last=one.last,
+        control=one.control,
+        round=one.round,
+        paused=one.paused,
+        cancelled=one.cancelled,
+        ending=one.ending,
+    )

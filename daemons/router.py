@@ -19,12 +19,13 @@ import zmq
 from ..pipeline.errors import ConfigError, NotFound, UserError
 from ..pipeline.payload import pack
 from .addresses import Address, bind_address
+from .admission import digest
 from .answers import Answers
 from .archive import Archive, Place
 from .cluster import Known, Rules
 from .committer import Committer
 from .dispatch import Dispatch
-from .effects import Forget, Load, Lookup, RouterEffect, Send
+from .effects import Forget, Load, Lookup, RouterEffect, Send, Tell
 from .events import Broadcast
 from .folders import default_data_folder
 from .journal import Journal
@@ -38,6 +39,7 @@ from .protocol import (
     Ask,
     Beat,
     Control,
+    Done,
     Failed,
     Fetched,
     FetchValue,
@@ -47,7 +49,6 @@ from .protocol import (
     Inbound,
     Outbound,
     Pulse,
-    Signals,
     Submit,
     ToRouter,
     Welcome,
@@ -55,7 +56,7 @@ from .protocol import (
     encode,
 )
 from .pruning import KEEP, Pruning
-from .restored import known_runs, restored
+from .restored import ended_run, known_runs, restored
 from .routes import Routes
 from .values import ValueReader
 
@@ -228,6 +229,8 @@ class Router:
                     self._loads.append(effect)
                 case Forget():
                     gone.append(effect.peer)
+                case Tell():
+                    self._events.signal(effect)
         for peer, messages in outgoing.items():
             self._routes.send(peer, messages, self._dispatch.cluster.now)
         for peer in gone:
@@ -300,16 +303,41 @@ class Router:
                 turn.reply(peer, self._answers.answer(message))
             case Follow():
                 self._dispatch.follow(peer, message, self._known(message.runs))
+            case Control() if (text := self._remembered(message)) is not None:
+                turn.reply(peer, Done(message.id, text))
             case Control(verb="prune"):
                 self._prune(turn, peer, message)
+            case Control(verb="retry") if message.run not in self._dispatch.cluster.runs:
+                self._retry(turn, peer, message)
+            case Control(verb="drain"):
+                self._dispatch.drain(peer, message)
             case Control():
                 self._dispatch.control(peer, message, self._known([message.run]))
             case Beat() if not member:
                 turn.reply(peer, Pulse(message.stamp, message.seen))
-            case Signals():
-                pass
             case _:
                 self._dispatch.handle(peer, session, message)
+
+    def _remembered(self, message: Control) -> str | None:
+        """What was answered when this request was carried out."""
+        answer = self._outbox.answer(message.id) or self._journal.archive.answer(message.id)
+        return answer[1].decode() if answer and answer[0] == digest(message) else None
+
+    def _retry(self, turn: Turn, peer: str, message: Control) -> None:
+        cluster = self._dispatch.cluster
+        try:
+            run = ended_run(self._journal.archive, message.run, cluster.now, cluster.wall)
+        except NotFound as error:
+            turn.reply(peer, Failed(message.id, "not-found", str(error)))
+            return
+        verdict = known_runs(self._journal.archive, [message.run])[message.run].verdict
+        if run is None:
+            turn.reply(peer, Failed(message.id, "busy", "its end is being written", 0.1))
+        elif verdict == "success":
+            reason = f"run {message.run} has succeeded: there is nothing to try again (rerun makes a new run of it)"
+            turn.reply(peer, Failed(message.id, "conflict", reason))
+        else:
+            self._dispatch.reopen(peer, message, run)
 
     def _prune(self, turn: Turn, peer: str, message: Control) -> None:
         try:
