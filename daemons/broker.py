@@ -29,10 +29,11 @@ from .observer import Observer
 from .orders import BrokerEffect, Fail, Feed, Guard, Interrupt, KillTree, Reply, StartProcess, TakeBack, Tell
 from .outfit import Outfit
 from .protocol import Bye, FromRouter, Refuse, ToRouter, Welcome
+from .reporting import Offer
 from .residence import Residence
 from .session import Session
 from .slot import Attempt
-from .slots import Offer, Slots
+from .slots import Slots
 from .usercode import DEFAULT_MODULE, module_names, store_name
 
 NEVER = float("inf")
@@ -147,8 +148,7 @@ class Broker:
         for event in self._pool.poll():
             self._heard(event, now)
         for envelope in self._link.drain():
-            for message in self._session.receive(envelope, now):
-                self._received(message, now)
+            self._receive(self._session.receive(envelope, now), now)
         self._carry_out(slots.tick(now), now)
         self._observer.tick(slots.slots, now)
         if now >= self._trial_at:
@@ -169,7 +169,9 @@ class Broker:
             return True
         if self._slots.done and self._end_by == NEVER:
             self._end_by = now + FAREWELL
-        return self._slots.done and (not self._slots.delivery.kept or not self._session.joined or now >= self._end_by)
+        return self._slots.done and (
+            not self._slots.ledger.delivery.kept or not self._session.joined or now >= self._end_by
+        )
 
     def _settle(self, now: float) -> None:
         effects = self._slots.settle(now)
@@ -194,6 +196,18 @@ class Broker:
 
     # What comes -----------------------------------------------------------------------------------------------------
 
+    def _receive(self, messages: list[FromRouter], now: float) -> None:
+        """One that cannot be handled must not end the jobs of all others: let us see what the Router believes."""
+        for message in messages:
+            try:
+                self._received(message, now)
+            except ConfigError:
+                raise
+            except Exception:
+                self.logger.exception("could not handle %s of the Router", message)
+                self._session.rejoin(now + self._session.heartbeat, "a message could not be handled")
+                return
+
     def _received(self, message: FromRouter, now: float) -> None:
         if isinstance(message, Welcome):
             self._welcomed(message, now)
@@ -205,7 +219,7 @@ class Broker:
         """The first one brings what the processes need."""
         first, outfit = self._outfit.settings is None, self._outfit
         news = outfit.welcome(welcome)
-        self._slots.values_id = outfit.values_id
+        self._slots.reporting.values_id = outfit.values_id
         self._trial_at = NEVER
         if first:
             self._pool.kill(self._trial_slot)
@@ -224,11 +238,12 @@ class Broker:
         if number == self.number_of_workers:
             self._observer.heard(event, now)
             return
-        first = self._slots.cards is None
+        first = self._slots.reporting.cards is None
         self._carry_out(self._slots.heard(event, now), now)
         if type(event) is Said:
             if type(event.message) is Ended and self.logger.isEnabledFor(logging.DEBUG):
-                self.logger.debug("Job finished: slot=%d, %s", number, event.message.outcome)
+                outcome = event.message.outcome
+                self.logger.debug("Job finished: lease=%x, %s in %.6f s", outcome.lease, outcome.kind, outcome.duration)
             return
         self._log(event)
         if first and isinstance(event, SlotUp):

@@ -6,6 +6,8 @@ too much makes jobs wait behind each other.
 
 from __future__ import annotations
 
+from ..pipeline.task import COMMAND
+
 PREFETCH = 0.1
 """Seconds of work that may be in one slot, what runs included."""
 MOST = 256
@@ -23,6 +25,9 @@ class Pace:
         self._means: dict[str, float] = {}
 
     def note(self, worker: str, duration: float) -> None:
+        """Commands share a worker name and nothing else: they say nothing about each other."""
+        if worker == COMMAND:
+            return
         if duration < FLOOR:
             duration = FLOOR
         means = self._means

@@ -157,5 +157,14 @@ class Slot:
         self.full = self.asked = False
         self.kill_at = float("inf")
 
+    def reset(self) -> None:
+        """Its process is gone."""
+        self.fifo.clear()
+        self.backlog = 0.0
+        self.full = self.asked = False
+        self.why = ""
+        self.verdict = None
+        self.kill_at = self.up_at = float("inf")
+
     def __repr__(self) -> str:
         return f"<slot {self.number}: {self.state.value}, process {self.generation}, {list(self.fifo)}>"

@@ -1,5 +1,6 @@
-"""The Broker's machine: slots, the attempts in them, and what the Router is told. Pure: messages, events and time in,
-effects out.
+"""The Broker's machine: slots, and what becomes of the attempts that it was granted.
+
+Pure: messages, events and time in, effects out.
 
 It knows, per slot, the attempts that were fed, in order: the first is its head, which runs. It refuses to know what
 jobs do. Its rules, each told where it is kept:
@@ -7,44 +8,26 @@ jobs do. Its rules, each told where it is kept:
   - whatever was not begun can be given to another slot or back to the Router: `TakeBack` decides, not a guess;
   - the head alone is charged when a process dies (`_down`);
   - a stopped attempt has ended when nothing is left of what it has started (`_ended`);
-  - an outcome is kept until it is noted (`Delivery`), a lease is listed until its process is known to be done with it.
+  - an outcome is kept until it is noted, a lease is listed until its process is known to be done with it (`Ledger`).
 
 Inputs return effects that are to be carried out at once, in order; `settle` ends a turn: it hands out what waits here,
-and tells the Router what has happened, once for the whole turn.
+and tells the Router what has happened, once for the whole turn (`Reporting`).
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
-from ..pipeline.task import Outcome, RunHeader
-from ..workers.messages import Ended, Fetch, Large, Packet, Progress, Resend, WorkerCard
+from ..pipeline.task import Outcome
+from ..workers.messages import Ended, Fetch, Large, Packet, Progress, Resend
 from ..workers.pool import PoolEvent, Said, SlotBroken, SlotDown, SlotUp, lease_of
 from . import sharing
-from .credit import CreditLine
-from .deaths import GRACE, NOT_BEGUN, death, outcome_of, uncharged
-from .delivery import Delivery
-from .errands import Errands
+from .deaths import GRACE, death, outcome_of, uncharged
+from .ledger import Ledger
 from .orders import BrokerEffect, Fail, Feed, Guard, Interrupt, KillTree, Reply, StartProcess, TakeBack, Tell
 from .pace import Pace
-from .protocol import (
-    Beat,
-    BrokerCard,
-    Fetched,
-    FromRouter,
-    HandedBack,
-    Held,
-    Hello,
-    Kill,
-    Noted,
-    Outcomes,
-    Pulse,
-    Recall,
-    Run,
-    ToRouter,
-    Welcome,
-)
+from .protocol import Beat, Fetched, FromRouter, Hello, Kill, Noted, Outcomes, Pulse, Recall, Run, ToRouter, Welcome
+from .reporting import Offer, Reporting
 from .slot import Attempt, Slot, State
 
 NEVER = float("inf")
@@ -56,57 +39,32 @@ RETRY = 0.1
 RETRY_CAP = 30.0
 USEFUL = 5.0
 """A process that lived so long, or had work, is replaced at once; others after a pause that grows."""
-INTERRUPTED = ("timeout", "cancelled")
 HOPELESS = 3
 """So many processes in a row that never came up, and the Broker gives up, if none ever did."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What this Broker is, as far as its owner decides it."""
-
-    slots: int
-    place: str = ""
-    release: str = ""
-    roles: dict[str, int] | None = None
-    resources: dict[str, float] = field(default_factory=dict)
+INTERRUPTED = ("timeout", "cancelled")
 
 
 class Slots:
     def __init__(self, offer: Offer) -> None:
-        self.offer = offer
         self.slots = [Slot(number) for number in range(offer.slots)]
-        self.shelf: deque[Attempt] = deque()
-        """Attempts that are in no pipe."""
-        self.attempts: dict[int, Attempt] = {}
-        """By lease: everything that has not ended."""
-        self.delivery = Delivery()
+        self.ledger = Ledger()
         self.pace = Pace()
-        self.cards: tuple[WorkerCard, ...] | None = None
-        """What the worker processes can run; None until one came up."""
-        self.values_id: str | None = None
+        self.reporting = Reporting(offer, self.slots, self.ledger, self.pace)
         self.wall_offset = 0.0
         """Wall time less the turn's time, for what people read."""
         self.closing = False
-        self._seen = 0
-        self._renewed = -NEVER
-        self._greeted = -NEVER
-        self._lapse_after = 8.0 - MARGIN
-        self._stop_at = NEVER
-        self._welcomed = False
-        """The Router has our last Hello: from now on it is told what changes."""
         self._lapsed = True
         """Our leases are not renewed: nothing may run."""
-        self._credit = CreditLine()
-        self._errands = Errands()
-        self._handed_back: list[int] = []
+        self._renewed = -NEVER
+        self._lapse_after = 8.0 - MARGIN
+        self._stop_at = NEVER
         self._effects: list[BrokerEffect] = []
 
     # The way in -----------------------------------------------------------------------------------------------------
 
-    def begin(self, now: float, count: int | None = None) -> list[BrokerEffect]:
-        """Start processes in the first `count` slots that have none."""
-        for slot in self.slots[:count]:
+    def begin(self, now: float) -> list[BrokerEffect]:
+        """Start processes in all slots that have none."""
+        for slot in self.slots:
             if slot.state is State.EMPTY:
                 self._start(slot)
         return self._out()
@@ -114,50 +72,52 @@ class Slots:
     def handle(self, message: FromRouter, now: float) -> list[BrokerEffect]:
         match message:
             case Run():
-                self._run(message, now)
+                self.ledger.grant(message, now)
+                self.reporting.credit.granted(len(message.assignments), self.ledger.seen)
             case Noted(leases):
-                self.delivery.noted(leases)
+                self.ledger.delivery.noted(leases)
             case Pulse():
                 self._renew(message.stamp)
-                self._kill(message.kill, now)
+                self._doom(message.kill, "cancelled")
             case Kill():
-                self._kill(message.leases, now)
+                self._doom(message.leases, "cancelled")
             case Recall(leases):
-                self._recall(leases)
+                self._doom(leases, "recalled")
             case Fetched():
-                if reply := self._errands.fetched(message):
+                if reply := self.reporting.errands.fetched(message):
                     self._effects.append(reply)
             case Welcome():
-                self._welcome(message)
+                self._lapse_after = message.lease_time - MARGIN
+                self._renew(self.reporting.greeted)
+                self._tell(self.reporting.welcomed())
             case _:
                 pass
         return self._out()
 
     def heard(self, event: PoolEvent, now: float) -> list[BrokerEffect]:
+        slot = self.slots[event.slot]
         match event:
             case Said():
-                self._said(self.slots[event.slot], event.message, now)
+                self._said(slot, event.message, now)
             case SlotUp():
-                self._up(self.slots[event.slot], event, now)
+                self._up(slot, event, now)
             case SlotBroken():
-                self._broken(self.slots[event.slot], event)
+                self._broken(slot, event)
             case SlotDown():
-                self._down(self.slots[event.slot], event, now)
+                self._down(slot, event, now)
         return self._out()
 
-    def taken_back(self, number: int, leases: list[int], now: float) -> list[BrokerEffect]:
+    def taken_back(self, number: int, leases: Iterable[int], now: float) -> list[BrokerEffect]:
         """The answer to `TakeBack`: these have not begun, and nobody will read them."""
         slot = self.slots[number]
-        wanted = set(leases)
-        self._release(slot, [attempt for attempt in slot.fifo if attempt.lease in wanted], min(now, slot.since))
+        self.ledger.release(slot, set(leases), min(now, slot.since))
         self._mind_head(slot, now)
         return self._out()
 
-    def refused(self, number: int, leases: list[int], now: float) -> list[BrokerEffect]:
+    def refused(self, number: int, leases: Iterable[int], now: float) -> list[BrokerEffect]:
         """The slot's pipe did not take these."""
         slot = self.slots[number]
-        wanted = set(leases)
-        self._release(slot, [attempt for attempt in slot.fifo if attempt.lease in wanted], now)
+        self.ledger.release(slot, set(leases), now)
         slot.full = bool(slot.fifo)
         return self._out()
 
@@ -182,13 +142,12 @@ class Slots:
 
     def settle(self, now: float) -> list[BrokerEffect]:
         """The end of a turn. When it asks to take something back, settle again after the answer."""
-        if self.shelf:
+        if self.ledger.shelf:
             self._share(now)
         else:
             for slot in sharing.overloaded(self.slots, now):
                 self._take_back(slot)
-        if self._welcomed:
-            self._report(now)
+        self._tell(self.reporting.news(now, taking=self._taking))
         return self._out()
 
     def stop(self, now: float, grace: float) -> list[BrokerEffect]:
@@ -203,12 +162,12 @@ class Slots:
 
     @property
     def done(self) -> bool:
-        return self.closing and not self.attempts
+        return self.closing and not self.ledger.attempts
 
     def next_deadline(self) -> float:
         deadlines = [self._stop_at, NEVER if self._lapsed else self._lapses_at()]
-        if self.shelf:
-            deadlines.append(self.shelf[0].shelved + sharing.PATIENCE)
+        if self.ledger.shelf:
+            deadlines.append(self.ledger.shelf[0].shelved + sharing.PATIENCE)
         idle = any(slot.idle for slot in self.slots)
         for slot in self.slots:
             if slot.state is State.EMPTY:
@@ -217,238 +176,72 @@ class Slots:
                 deadlines += (slot.kill_at, _times_out_at(slot), sharing.stuck_at(slot, idle))
         return min(deadlines)
 
-    # What the Router is told ----------------------------------------------------------------------------------------
+    # For the session ------------------------------------------------------------------------------------------------
 
     def hello(self, now: float) -> Hello:
-        """The whole state."""
-        self._greeted = now
-        self._welcomed = False
-        self._handed_back = []
-        held = [*self.attempts.values(), *(attempt for attempt, _ in self.delivery.kept.values())]
-        return Hello(
-            "broker",
-            self.offer.place,
-            release=self.offer.release,
-            card=self._card(),
-            held=tuple(_held(attempt) for attempt in held),
-            outcomes=self.delivery.all_told(now),
-            values_id=self.values_id,
-        )
+        return self.reporting.hello(now)
 
     def beat(self, now: float, received: int = 0) -> Beat:
-        """Everything that is held: what is missing here goes back to the queue."""
-        leases = (*self.attempts, *self.delivery.kept)
-        idle = sum(slot.idle for slot in self.slots)
-        return Beat(now, self._seen, leases, idle, sum(bool(slot.fifo) for slot in self.slots))
+        """`received` counts envelopes; the Router wants to know of a Broker which leases have arrived."""
+        return self.reporting.beat(now)
 
     def repeats(self, now: float) -> list[BrokerEffect]:
         """Outcomes that were told long ago and are not noted. For every heartbeat."""
-        if overdue := self.delivery.overdue(now):
-            self._tell(Outcomes(overdue))
+        if overdue := self.ledger.delivery.overdue(now):
+            self._tell([Outcomes(overdue)])
         return self._out()
 
-    def _report(self, now: float) -> None:
-        """What has changed since the last time."""
-        if fresh := self.delivery.fresh(now):
-            self._tell(Outcomes(fresh))
-        if self._handed_back:
-            self._tell(HandedBack(self._handed_back))
-            self._handed_back = []
-        if signals := self._errands.signals():
-            self._tell(signals)
-        self._tell_credit(now)
+    # Leases ---------------------------------------------------------------------------------------------------------
 
-    def _card(self) -> BrokerCard:
-        cards = self.cards or ()
-        return BrokerCard(
-            self.offer.slots,
-            tuple(card.name for card in cards),
-            self.offer.roles,
-            self.offer.resources,
-            versions={card.name: card.version for card in cards},
-        )
+    @property
+    def _taking(self) -> bool:
+        return not (self.closing or self._lapsed)
 
-    def _tell_credit(self, now: float) -> None:
-        """Say what we would take, when the Router does not know it well enough."""
-        free = prefetch = 0
-        if not (self.closing or self._lapsed or self.delivery.full):
-            free, prefetch = sharing.offer(self.slots, len(self.shelf), self.pace, now)
-        step = max(1, self.pace.room() * len(self.slots) // 4)
-        if credit := self._credit.news(free, prefetch, step):
-            self._tell(credit)
-
-    # From the Router ------------------------------------------------------------------------------------------------
-
-    def _welcome(self, message: Welcome) -> None:
-        self._lapse_after = message.lease_time - MARGIN
-        self._welcomed = True
-        self._credit.reset()
-        self._renew(self._greeted)
-        for request in self._errands.open():
-            self._tell(request)
-
-    def _run(self, message: Run, now: float) -> None:
-        headers = {header.run: header for header in message.headers}
-        for assignment in message.assignments:
-            lease = assignment.lease
-            if lease in self.attempts or lease in self.delivery.kept:
-                continue
-            header = headers.get(assignment.run) or RunHeader(assignment.run)
-            attempt = self.attempts[lease] = Attempt(header, assignment, now)
-            self.shelf.append(attempt)
-            if lease > self._seen:
-                self._seen = lease
-        self._credit.granted(len(message.assignments), self._seen)
+    def _lapses_at(self) -> float:
+        return self._renewed + self._lapse_after
 
     def _renew(self, stamp: float) -> None:
+        """The Router has heard of us at this moment of our clock, or later."""
         if stamp > self._renewed:
             self._renewed = stamp
             self._lapsed = False
             self._effects.append(Guard(self._lapses_at() + LAST_RESORT))
 
-    def _kill(self, leases: list[int] | tuple[int, ...], now: float) -> None:
-        for lease in leases:
-            attempt = self.attempts.get(lease)
-            if attempt is not None and attempt.doom != "cancelled":
-                attempt.doom = "cancelled"
-                self._mind(attempt, now)
-
-    def _recall(self, leases: list[int]) -> None:
-        for lease in leases:
-            attempt = self.attempts.get(lease)
-            if attempt is None or attempt.doom:
-                continue
-            slot = self._slot_of(attempt)
-            if slot is None:
-                self.shelf.remove(attempt)
-                self._hand_back(attempt)
-            elif slot.fifo[0] is not attempt:
-                attempt.doom = "recalled"
-                self._take_back(slot)
-
-    # From the processes ---------------------------------------------------------------------------------------------
-
-    def _said(self, slot: Slot, message: Ended | Fetch | Resend | Progress, now: float) -> None:
-        match message:
-            case Ended(outcome):
-                self._ended(slot, outcome, now)
-            case Fetch():
-                self._tell(self._errands.fetch(slot, message))
-            case Resend(lease):
-                if attempt := self.attempts.get(lease):
-                    packet = Packet(attempt.header, attempt.assignment, lease)
-                    self._effects.append(Reply(slot.number, Large(packet)))
-            case Progress(lease):
-                if lease in self.attempts:
-                    self._errands.progress(message)
-
-    def _ended(self, slot: Slot, outcome: Outcome, now: float) -> None:
-        fifo = slot.fifo
-        if not fifo or fifo[0].lease != outcome.lease:
-            return  # not the head: it was given up before
-        if slot.state is State.DYING or (slot.state is State.STOPPING and outcome.kind in INTERRUPTED):
-            slot.verdict = outcome  # told when nothing is left of what it has started
-            self._kill_tree(slot, slot.why)
-            return
-        attempt = fifo[0]
-        slot.end_head(now)
-        if slot.state is State.STOPPING:
-            slot.step("ended")
-            slot.why = ""
-        self.pace.note(attempt.assignment.worker, outcome.duration)
-        self._end(attempt, outcome)
-        if fifo:
-            self._mind_head(slot, now)
-
-    def _up(self, slot: Slot, event: SlotUp, now: float) -> None:
-        slot.step("up")
-        slot.pid = event.pid
-        slot.up_at = now
-        if self.cards is None:
-            self.cards = event.up.cards
-
-    def _broken(self, slot: Slot, event: SlotBroken) -> None:
-        slot.step("broken")
-        if self.cards is None:
-            self._effects.append(Fail(event.broken.message))
-
-    def _down(self, slot: Slot, event: SlotDown, now: float) -> None:
-        """The process is gone. What it had not read was never begun; what it had read, it was at."""
-        useful = bool(slot.fifo) or now - slot.up_at >= USEFUL
-        unread = {lease_of(packet) for packet in event.unread}
-        why, began, slot.why, slot.kill_at = slot.why, slot.since, "", NEVER
-        slot.step("down")
-        slot.up_at = NEVER
-        self._release(slot, [attempt for attempt in slot.fifo if attempt.lease in unread], now)
-        while slot.fifo:
-            attempt = slot.fifo[0]
-            slot.end_head(now)
-            if why == "lapsed":
-                del self.attempts[attempt.lease]
-            elif slot.verdict is not None and slot.verdict.lease == attempt.lease:
-                self._end(attempt, uncharged(slot.verdict) if why == "lost" else slot.verdict)
-            else:
-                started = began + self.wall_offset
-                self._end(attempt, outcome_of(attempt, why, event, started, max(0.0, now - began)))
-        slot.verdict = None
-        slot.full = slot.asked = False
-        self._errands.forget(slot)
-        self._replace(slot, event, useful, now)
-
-    def _replace(self, slot: Slot, event: SlotDown, useful: bool, now: float) -> None:
-        """A new process: at once, unless this one was of no use; the next one might not be either."""
-        if self.closing:
-            return
-        if useful:
-            slot.failures = 0
-            self._start(slot)
-            return
-        slot.failures += 1
-        slot.retry_at = now + min(RETRY_CAP, RETRY * 2.0 ** min(slot.failures - 1, 16))
-        if self.cards is None and slot.failures >= HOPELESS:
-            tail = f": {event.log_tail.strip()}" if event.log_tail.strip() else ""
-            self._effects.append(Fail(f"worker processes do not come up: the last one {death(event)}{tail}"))
-
-    # Inside ---------------------------------------------------------------------------------------------------------
+    def _lapse(self) -> None:
+        """No lease was renewed for too long: the Router will give everything to others. End it all, now."""
+        self._lapsed = True
+        for slot in self.slots:
+            if slot.fifo:
+                self._kill_tree(slot, "lapsed")
+                slot.why = "lapsed"
+        self._effects.append(Guard(None))
 
     def _share(self, now: float) -> None:
         """Hand out what is on the shelf; what cannot start here soon goes back."""
-        keep = not (self.closing or self._lapsed)
-        if keep:
-            for number, attempts in sharing.distribute(self.slots, self.shelf, self.pace, now).items():
+        if self._taking:
+            for number, attempts in sharing.distribute(self.slots, self.ledger.shelf, self.pace, now).items():
                 self._effects.append(Feed(number, attempts))
-        for attempt in [one for one in self.shelf if not keep or one.shelved + sharing.PATIENCE <= now]:
-            self.shelf.remove(attempt)
-            self._hand_back(attempt)
+        if self.ledger.shelf:
+            self.ledger.give_up(now - sharing.PATIENCE if self._taking else NEVER)
 
-    def _release(self, slot: Slot, attempts: list[Attempt], since: float) -> None:
-        """These did not begin in this slot: to their doom, or to the front of the shelf."""
-        slot.remove(attempts)
-        for attempt in reversed(attempts):
-            if attempt.doom == "cancelled":
-                self._end(attempt, Outcome(attempt.lease, "cancelled", error=NOT_BEGUN))
-            elif attempt.doom == "recalled":
-                self._hand_back(attempt)
-            else:
-                attempt.shelved = since
-                self.shelf.appendleft(attempt)
+    # Ends that are asked for ----------------------------------------------------------------------------------------
 
-    def _hand_back(self, attempt: Attempt) -> None:
-        del self.attempts[attempt.lease]
-        self._handed_back.append(attempt.lease)
+    def _doom(self, leases: Iterable[int], doom: str) -> None:
+        """These have to end, or should go back. Whether one runs or waits, only the kernel knows: what cannot be taken
+        back is running."""
+        found = {lease for lease in leases if self._is_news(lease, doom)}
+        if not found:
+            return
+        for lease in found:
+            self.ledger.attempts[lease].doom = doom
+        self.ledger.clear_doomed()
+        for slot in self.slots:
+            if any(attempt.lease in found for attempt in slot.fifo):
+                self._take_back(slot)
 
-    def _end(self, attempt: Attempt, outcome: Outcome) -> None:
-        del self.attempts[attempt.lease]
-        self.delivery.add(attempt, outcome)
-
-    def _mind(self, attempt: Attempt, now: float) -> None:
-        """An attempt has to end: it runs, it waits in a pipe, or it is on the shelf."""
-        slot = self._slot_of(attempt)
-        if slot is None:
-            self.shelf.remove(attempt)
-            self._end(attempt, Outcome(attempt.lease, "cancelled", error=NOT_BEGUN))
-        else:  # whether it runs or waits, only the kernel knows: what cannot be taken back is running
-            self._take_back(slot)
+    def _is_news(self, lease: int, doom: str) -> bool:
+        attempt = self.ledger.attempts.get(lease)
+        return attempt is not None and attempt.doom != doom and attempt.doom != "cancelled"
 
     def _mind_head(self, slot: Slot, now: float) -> None:
         if slot.fifo and slot.fifo[0].doom == "cancelled":
@@ -473,21 +266,45 @@ class Slots:
         slot.kill_at = NEVER
         self._effects.append(KillTree(slot.number))
 
-    def _lapse(self) -> None:
-        """No lease was renewed for too long: the Router will give everything to others. End it all, now."""
-        self._lapsed = True
-        for slot in self.slots:
-            if slot.fifo:
-                self._kill_tree(slot, "lapsed")
-                slot.why = "lapsed"
-        self._effects.append(Guard(None))
-
-    def _lapses_at(self) -> float:
-        return self._renewed + self._lapse_after
-
     def _take_back(self, slot: Slot) -> None:
         slot.asked = True
         self._effects.append(TakeBack(slot.number))
+
+    # What processes say ---------------------------------------------------------------------------------------------
+
+    def _said(self, slot: Slot, message: Ended | Fetch | Resend | Progress, now: float) -> None:
+        match message:
+            case Ended(outcome):
+                self._ended(slot, outcome, now)
+            case Fetch():
+                self._tell([self.reporting.errands.fetch(slot, message)])
+            case Resend(lease):
+                if attempt := self.ledger.attempts.get(lease):
+                    packet = Packet(attempt.header, attempt.assignment, lease)
+                    self._effects.append(Reply(slot.number, Large(packet)))
+            case Progress(lease):
+                if lease in self.ledger.attempts:
+                    self.reporting.errands.progress(message)
+
+    def _ended(self, slot: Slot, outcome: Outcome, now: float) -> None:
+        fifo = slot.fifo
+        if not fifo or fifo[0].lease != outcome.lease:
+            return  # not the head: it was given up before
+        if slot.state is State.DYING or (slot.state is State.STOPPING and outcome.kind in INTERRUPTED):
+            slot.verdict = outcome  # told when nothing is left of what it has started
+            self._kill_tree(slot, slot.why)
+            return
+        attempt = fifo[0]
+        slot.end_head(now)
+        if slot.state is State.STOPPING:
+            slot.step("ended")
+            slot.why = ""
+        self.pace.note(attempt.assignment.worker, outcome.duration)
+        self.ledger.end(attempt, outcome)
+        if fifo:
+            self._mind_head(slot, now)
+
+    # The lives of processes -----------------------------------------------------------------------------------------
 
     def _start(self, slot: Slot) -> None:
         slot.step("start")
@@ -495,11 +312,59 @@ class Slots:
         slot.retry_at = NEVER
         self._effects.append(StartProcess(slot.number))
 
-    def _slot_of(self, attempt: Attempt) -> Slot | None:
-        return next((slot for slot in self.slots if attempt in slot.fifo), None)
+    def _up(self, slot: Slot, event: SlotUp, now: float) -> None:
+        slot.step("up")
+        slot.pid = event.pid
+        slot.up_at = now
+        if self.reporting.cards is None:
+            self.reporting.cards = event.up.cards
 
-    def _tell(self, message: ToRouter) -> None:
-        self._effects.append(Tell(message))
+    def _broken(self, slot: Slot, event: SlotBroken) -> None:
+        slot.step("broken")
+        if self.reporting.cards is None:
+            self._effects.append(Fail(event.broken.message))
+
+    def _down(self, slot: Slot, event: SlotDown, now: float) -> None:
+        """The process is gone. What it had not read was never begun; what it had read, it was at."""
+        if not self._lapsed and now >= self._lapses_at():
+            self._lapse()  # before anybody is charged for what the warden has done meanwhile
+        useful = bool(slot.fifo) or now - slot.up_at >= USEFUL
+        self.ledger.release(slot, {lease_of(packet) for packet in event.unread}, now)
+        for attempt in list(slot.fifo):
+            self._bury(slot, attempt, event, now)
+        slot.step("down")
+        slot.reset()
+        self.reporting.errands.forget(slot)
+        self._replace(slot, event, useful, now)
+
+    def _bury(self, slot: Slot, attempt: Attempt, event: SlotDown, now: float) -> None:
+        """The head of a process that has died."""
+        if slot.why == "lapsed":
+            self.ledger.drop(attempt)
+        elif slot.verdict is not None and slot.verdict.lease == attempt.lease:
+            self.ledger.end(attempt, uncharged(slot.verdict) if slot.why == "lost" else slot.verdict)
+        else:
+            started, duration = slot.since + self.wall_offset, max(0.0, now - slot.since)
+            self.ledger.end(attempt, outcome_of(attempt, slot.why, event, started, duration))
+
+    def _replace(self, slot: Slot, event: SlotDown, useful: bool, now: float) -> None:
+        """A new process: at once, unless this one was of no use; the next one might not be either."""
+        if self.closing:
+            return
+        if useful:
+            slot.failures = 0
+            self._start(slot)
+            return
+        slot.failures += 1
+        slot.retry_at = now + min(RETRY_CAP, RETRY * 2.0 ** min(slot.failures - 1, 16))
+        if self.reporting.cards is None and slot.failures >= HOPELESS:
+            tail = f": {event.log_tail.strip()}" if event.log_tail.strip() else ""
+            self._effects.append(Fail(f"worker processes do not come up: the last one {death(event)}{tail}"))
+
+    # Inside ---------------------------------------------------------------------------------------------------------
+
+    def _tell(self, messages: Iterable[ToRouter]) -> None:
+        self._effects.extend(map(Tell, messages))
 
     def _out(self) -> list[BrokerEffect]:
         effects, self._effects = self._effects, []
@@ -507,18 +372,14 @@ class Slots:
 
     def validate(self) -> None:
         """The invariants, in words and code. Raises AssertionError with the broken one."""
-        placed = [*self.shelf, *(attempt for slot in self.slots for attempt in slot.fifo)]
-        assert len(placed) == len({attempt.lease for attempt in placed}), "an attempt is in two places"
-        assert {attempt.lease for attempt in placed} == set(self.attempts), "an attempt is nowhere, or ended and kept"
-        assert not set(self.attempts) & set(self.delivery.kept), "an attempt has ended and goes on"
+        self.ledger.validate(self.slots)
         for slot in self.slots:
             assert not slot.fifo or slot.state not in (State.EMPTY, State.STARTING), f"{slot} has work and no process"
             assert slot.state is not State.STOPPING or slot.fifo, f"{slot} stops nothing"
             assert (slot.kill_at < NEVER) == (slot.state is State.STOPPING), f"{slot} has the wrong alarm"
             estimates = sum(attempt.estimate for attempt in slot.fifo)
             assert abs(slot.backlog - estimates) < 1e-6, f"{slot} counts {slot.backlog} s of work, not {estimates}"
-            waiting = list(slot.fifo)[1:]
-            assert not any(attempt.exclusive for attempt in waiting), f"{slot} holds exclusive work that waits"
+            assert not any(one.exclusive for one in list(slot.fifo)[1:]), f"{slot} holds exclusive work that waits"
 
 
 def _times_out_at(slot: Slot) -> float:
@@ -526,8 +387,3 @@ def _times_out_at(slot: Slot) -> float:
         return NEVER
     timeout = slot.fifo[0].timeout
     return NEVER if timeout is None else slot.since + timeout
-
-
-def _held(attempt: Attempt) -> Held:
-    one = attempt.assignment
-    return Held(one.lease, one.run, one.job, one.path, one.attempt, one.round, one.worker, one.needs)

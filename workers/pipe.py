@@ -99,6 +99,8 @@ class Pipe(Generic[T]):
         if not self._carries_fds:
             return self.socket.recv(CHUNK)
         data, fds, _, _ = socket.recv_fds(self.socket, CHUNK, MAX_FDS)
+        for fd in fds:
+            os.set_inheritable(fd, False)
         self.fds.extend(fds)
         return data
 

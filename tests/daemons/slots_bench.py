@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from headrace.daemons.orders import BrokerEffect, Feed, Guard, StartProcess, TakeBack, Tell
 from headrace.daemons.protocol import Credit, HandedBack, Kill, Outcomes, Pulse, Run, ToRouter, Welcome
-from headrace.daemons.slots import Offer, Slots
+from headrace.daemons.reporting import Offer
+from headrace.daemons.slots import Slots
 from headrace.pipeline.task import Assignment, Needs, Outcome, RunHeader
 from headrace.workers.messages import Broken, Ended, Up, WorkerCard
 from headrace.workers.pool import Said, SlotBroken, SlotDown, SlotUp, lease_of, pack

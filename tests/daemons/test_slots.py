@@ -45,12 +45,6 @@ def test_processes_are_started_and_nothing_is_offered_before_they_are_up() -> No
     assert bench.credit() == (1, 0)
 
 
-def test_only_some_slots_can_be_started_first() -> None:
-    bench = Bench(slots=3, up=False)
-    bench.started()
-    assert bench.machine.begin(bench.now, 2) == []
-
-
 def test_the_hello_names_the_workers_and_everything_that_is_held(bench: Bench) -> None:
     bench.run(1, 2)
     bench.end(0)
@@ -86,7 +80,7 @@ def test_a_repeated_grant_is_not_run_twice(bench: Bench) -> None:
     bench.end(0)
     bench.run(1)
     assert [outcome.lease for outcome in bench.outcomes()] == [1]
-    assert not bench.machine.attempts
+    assert not bench.machine.ledger.attempts
 
 
 def test_other_messages_change_nothing(bench: Bench) -> None:
@@ -118,7 +112,7 @@ def test_short_jobs_are_prefetched_for_about_a_tenth_of_a_second(bench: Bench) -
     bench.teach(0.010)
     bench.run(*range(10, 40))
     assert {len(pipe) for pipe in bench.pipes} <= {10, 11}
-    assert 8 <= len(bench.machine.shelf) <= 10
+    assert 8 <= len(bench.machine.ledger.shelf) <= 10
 
 
 def test_the_shortest_jobs_are_bounded_by_number() -> None:
@@ -200,7 +194,7 @@ def test_what_waits_behind_long_jobs_everywhere_is_handed_back(bench: Bench) -> 
     assert bench.handed_back() == []
     bench.pass_time(0.02)
     assert sorted(bench.handed_back()) == [12, 13]
-    assert set(bench.machine.attempts) == {10, 11}
+    assert set(bench.machine.ledger.attempts) == {10, 11}
 
 
 def test_what_finds_no_slot_is_handed_back(bench: Bench) -> None:
@@ -257,12 +251,12 @@ def test_a_long_job_takes_the_room_behind_it_away(bench: Bench) -> None:
 def test_too_many_outcomes_that_nobody_notes_end_the_credit(bench: Bench) -> None:
     bench.teach(0.0)
     lease = 10
-    while len(bench.machine.delivery.kept) < MOST:
+    while len(bench.machine.ledger.delivery.kept) < MOST:
         bench.run(lease)
         bench.end(0, duration=0.0)
         lease += 1
     assert bench.credit() == (0, 0)
-    bench.handle(Noted(list(bench.machine.delivery.kept)))
+    bench.handle(Noted(list(bench.machine.ledger.delivery.kept)))
     assert bench.credit()[0] == 2
 
 
@@ -291,7 +285,7 @@ def test_an_outcome_is_told_again_until_it_is_noted(bench: Bench) -> None:
 def test_an_outcome_that_nobody_waits_for_is_ignored(bench: Bench) -> None:
     bench.run(1)
     bench.ended(0, 77)
-    assert bench.outcomes() == [] and 1 in bench.machine.attempts
+    assert bench.outcomes() == [] and 1 in bench.machine.ledger.attempts
 
 
 # Stops --------------------------------------------------------------------------------------------------------------
@@ -422,7 +416,7 @@ def test_a_recall_gives_back_what_has_not_begun_and_nothing_else(bench: Bench) -
     bench.handle(Recall([10, 12, 13]))
     bench.handle(Recall([12]))
     assert sorted(bench.handed_back()) == [12, 13]
-    assert set(bench.machine.attempts) == {10, 11}
+    assert set(bench.machine.ledger.attempts) == {10, 11}
 
 
 # Deaths -------------------------------------------------------------------------------------------------------------
@@ -545,7 +539,7 @@ def test_everything_ends_when_leases_are_not_renewed_and_no_outcome_is_told(benc
     bench.down(0)
     bench.down(1)
     assert [outcome.lease for outcome in bench.outcomes()] == []
-    assert not bench.machine.attempts
+    assert not bench.machine.ledger.attempts
     assert bench.handed_back() == [11]
 
 

@@ -67,7 +67,7 @@ class World(Bench):
             case "pulse":
                 self.pulse()
             case "note":
-                self.handle(Noted(list(self.machine.delivery.kept)[: dice % 5]))
+                self.handle(Noted(list(self.machine.ledger.delivery.kept)[: dice % 5]))
             case "join":
                 self.join()
         for effect in self.took(KillTree):
@@ -105,7 +105,7 @@ def test_every_attempt_has_one_place_and_at_most_one_end(steps: list[tuple[str, 
         world.step(what, dice)
         for lease, ends in world.book.items():
             assert len(ends) <= 1, f"lease {lease} has ended more than once: {ends}"
-            assert not (ends and lease in world.machine.attempts), f"lease {lease} has ended and is still there"
+            assert not (ends and lease in world.machine.ledger.attempts), f"lease {lease} has ended and is still there"
 
 
 @settings(max_examples=100, deadline=None)

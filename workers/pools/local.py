@@ -94,7 +94,7 @@ class LocalPool:
             return False
         try:
             process.jobs.send(packet)
-        except (BlockingIOError, OSError):
+        except OSError:  # full: EAGAIN, or ENOBUFS on macOS
             return False
         return True
 
