@@ -44,6 +44,8 @@ setup(
             "coverage>=7.4",
             "pymongo>=4.5",
             "numpy>=1.26",
+            "pandas>=2.1",
+            "pyarrow>=14",
             "build>=1.0",
         ],
         "lint": ["mypy>=1.10", "ruff>=0.6", "types-psutil", "pymongo>=4.5"],

@@ -150,6 +150,11 @@ class Cluster:
     def tell_end(self, client: str, end: RunEnd) -> None:
         self._ends.setdefault(client, []).append(end)
 
+    @property
+    def has_effects(self) -> bool:
+        """Something was decided since the last flush."""
+        return bool(self._effects)
+
     def take_news(self, run: OpenRun) -> list[tuple[int, bytes]]:
         """The turn's facts of this run that its owner has not been told yet."""
         return self._news.pop(run.id, [])

@@ -120,6 +120,12 @@ class Dispatch:
     def control(self, client: str, message: Control, known: Mapping[str, Known]) -> None:
         self.admission.control(client, message, known)
 
+    def unreachable(self, peer: str) -> None:
+        """A peer's connection is gone. A Pipeliner holds nothing that another could not take at once; a Broker's jobs
+        may still run, so its leases have to end first."""
+        if pipeliner := self.cluster.pipeliners.get(peer):
+            self.tracking.leave(pipeliner, died=True)
+
     def drain(self, client: str, message: Control) -> None:
         """The Broker that `argument` names (identity or place) gets nothing new; `reason` "off" takes that back."""
         self.leasing.drain(client, message.id, message.argument or "", message.reason != "off")

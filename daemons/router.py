@@ -170,7 +170,8 @@ class Router:
 
     def _wait(self) -> None:
         deadline = min(self._dispatch.next_deadline(), self._routes.next_deadline())
-        wait = 0.0 if self._loads else deadline - time.monotonic()
+        waits = not self._loads and not self._dispatch.cluster.has_effects
+        wait = deadline - time.monotonic() if waits else 0.0
         milliseconds = int(min(wait, LONGEST_WAIT) * 1000) + 1 if wait > 0 else 0
         self._woken = {source for source, _ in self._poller.poll(milliseconds)}
         if self._stopper.fileno() in self._woken:
@@ -235,6 +236,8 @@ class Router:
             self._routes.send(peer, messages, self._dispatch.cluster.now)
         for peer in gone:
             self._routes.forget(peer)
+        for peer in self._routes.take_unreachable():
+            self._dispatch.unreachable(peer)
 
     def _read_journal(self) -> None:
         loads, self._loads = self._loads, []

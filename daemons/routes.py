@@ -36,6 +36,8 @@ class Route:
 class Routes:
     def __init__(self, socket: zmq.Socket[bytes], epoch: int) -> None:
         self.undelivered = 0
+        self.unreachable: list[str] = []
+        """Peers whose connection turned out to be gone."""
         self._socket = socket
         self._epoch = epoch
         self._routes: dict[str, Route] = {}
@@ -67,6 +69,10 @@ class Routes:
             return
         self._send(peer, route, messages)
 
+    def take_unreachable(self) -> list[str]:
+        gone, self.unreachable = self.unreachable, []
+        return gone
+
     def next_deadline(self) -> float:
         return self._lazy_until
 
@@ -94,6 +100,7 @@ class Routes:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
             self.undelivered += 1
+            self.unreachable.append(peer)
             del self._routes[peer]
             logger.debug("peer %s is not connected any more", peer)
 

@@ -56,7 +56,18 @@ def numbers(count=3):
 
 
 def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+    """What this test has started and not ended: services of the whole session are older."""
+    mine = [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in mine if child.pid not in OLDER]
+
+
+OLDER: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def only_what_this_test_starts() -> None:
+    OLDER.clear()
+    OLDER.update(child.pid for child in children())
 
 
 def is_alive(pid: int) -> bool:
