@@ -16,13 +16,14 @@ and tells the Router what has happened, once for the whole turn (`Reporting`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..pipeline.task import Outcome
 from ..workers.messages import Ended, Fetch, Large, Packet, Progress, Resend
 from ..workers.pool import PoolEvent, Said, SlotBroken, SlotDown, SlotUp, lease_of
 from . import sharing
 from .deaths import GRACE, death, outcome_of, uncharged
+from .delivery import Delivery
 from .ledger import Ledger
 from .orders import BrokerEffect, Fail, Feed, Guard, Interrupt, KillTree, Reply, StartProcess, TakeBack, Tell
 from .pace import Pace
@@ -159,6 +160,16 @@ class Slots:
             if slot.waiting:
                 self._take_back(slot)
         return self._out()
+
+    @property
+    def attempts(self) -> Mapping[int, Attempt]:
+        """By lease: everything that has not ended."""
+        return self.ledger.attempts
+
+    @property
+    def delivery(self) -> Delivery:
+        """Outcomes that are not noted."""
+        return self.ledger.delivery
 
     @property
     def done(self) -> bool:
