@@ -65,7 +65,9 @@ def test_a_killed_router_keeps_what_runs(daemons: Any) -> None:
         jobs = [Job("nap", {"seconds": 2.0}, name=f"nap{index}") for index in range(2)]
         pipeline = Pipeline(dict.fromkeys(jobs), data={})
         run = manager.start(pipeline)
-        daemons.until(lambda: len(manager.status(run).states) == 2 and set(manager.status(run).states.values()) == {"running"})
+        daemons.until(
+            lambda: len(manager.status(run).states) == 2 and set(manager.status(run).states.values()) == {"running"}
+        )
         daemons.kill("router")
         daemons.start("router")
         manager.wait(pipeline, 60)
@@ -121,7 +123,21 @@ def test_cancel_ends_the_whole_process_tree(daemons: Any) -> None:
         manager.wait(pipeline, 30)
         assert pipeline.error.reason == "enough"
         assert manager.status(run).state == "cancelled"
-        daemons.until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", 10, "the child is gone")
+        daemons.until(
+            lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", 10, "the child is gone"
+        )
+
+
+def children_of(up: int, kind: str) -> list[psutil.Process]:
+    """The daemons of this kind that run under `up`."""
+    found = []
+    for child in psutil.Process(up).children():
+        try:
+            if kind in child.cmdline():
+                found.append(child)
+        except psutil.Error:
+            continue  # it ended while we looked
+    return found
 
 
 def test_up_starts_again_whatever_dies(daemons: Any) -> None:
@@ -130,15 +146,11 @@ def test_up_starts_again_whatever_dies(daemons: Any) -> None:
         pipeline = slow_pipeline(daemons.folder)
         run = manager.start(pipeline)
         for kind in ("router", "pipeliner", "broker"):
-            children = psutil.Process(up.pid).children()
-            (victim,) = [one for one in children if kind in one.cmdline()]
+            (victim,) = children_of(up.pid, kind)
             daemons.note_children()
             victim.send_signal(signal.SIGKILL)
-            gone = victim.pid
             daemons.until(
-                lambda gone=gone, kind=kind: any(
-                    kind in one.cmdline() and one.pid != gone for one in psutil.Process(up.pid).children()
-                ),
+                lambda kind=kind, gone=victim.pid: [one for one in children_of(up.pid, kind) if one.pid != gone],
                 what=f"a new {kind}",
             )
         manager.wait(pipeline, 60)
