@@ -27,6 +27,7 @@ MAX_FRAME = 64 * 1024 * 1024
 
 Role = Literal["client", "broker", "pipeliner", "watcher"]
 PeerName = Annotated[str, Meta(max_length=200)]
+Interval = Annotated[float, Meta(ge=0.001, le=86400.0)]
 RunName = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -256,8 +257,8 @@ class Ask(Message, frozen=True, array_like=True, tag="ask"):
 class Welcome(Message, frozen=True, array_like=True, tag="welcome"):
     """The answer to `Hello`: from now on increments count."""
 
-    lease_time: float = 8.0
-    heartbeat: float = 2.0
+    lease_time: Interval = 8.0
+    heartbeat: Interval = 2.0
     config: bytes | None = None
     """The Router's configuration for Brokers, packed."""
     values: str | None = None
@@ -281,8 +282,8 @@ class Pulse(Message, frozen=True, array_like=True, tag="pulse"):
     """
 
     stamp: float
-    seen: int = 0
-    kill: tuple[int, ...] = ()
+    seen: Count = 0
+    kill: tuple[Count, ...] = ()
 
 
 # Router to Broker ---------------------------------------------------------------------------------------------------
@@ -333,10 +334,10 @@ class Take(Message, frozen=True, array_like=True, tag="take"):
     take: Count
     control: Count
     definition: bytes | None
-    facts: list[tuple[int, msgspec.Raw]]
-    accepted: int = 0
+    facts: list[tuple[Count, msgspec.Raw]]
+    accepted: Count = 0
     more: bool = False
-    window: int = 2000
+    window: Count = 2000
 
 
 class News(Message, frozen=True, array_like=True, tag="news"):
@@ -345,7 +346,7 @@ class News(Message, frozen=True, array_like=True, tag="news"):
     run: str
     take: Count
     control: Count
-    facts: list[tuple[int, msgspec.Raw]]
+    facts: list[tuple[Count, msgspec.Raw]]
     more: bool = False
 
 
@@ -436,9 +437,9 @@ class Outbound(msgspec.Struct, frozen=True, array_like=True):
     """Router to peer, under the session of the peer's last Hello. Clients that never said Hello have session ''."""
 
     version: int
-    epoch: int
+    epoch: Count
     session: str
-    number: int
+    number: Count
     messages: list[FromRouter]
 
 

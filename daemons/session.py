@@ -93,6 +93,8 @@ class Session:
                 case Welcome():
                     self._join(message, envelope.epoch, now)
                     passed.append(message)
+                case Pulse() if not message.stamp <= now:
+                    pass  # no stamp of ours
                 case Pulse():
                     self.renewed = max(self.renewed, message.stamp)
                     passed.append(message)
@@ -108,7 +110,7 @@ class Session:
         return passed
 
     def rejoin(self, now: float, why: str) -> list[FromRouter]:
-        """Open a new session at the next `due`."""
+        """Open a new session at the first `due` from `now` on."""
         if self.joined:
             logger.info("joining again: %s", why)
         self.standing = Standing.GREETING

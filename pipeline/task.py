@@ -153,7 +153,7 @@ class Given(msgspec.Struct, frozen=True, array_like=True):
     """The answer to a `Want`: (path, kind of end, packed value, ref) each; `next` is the next offset."""
 
     values: tuple[tuple[Path, str, bytes | None, str | None], ...] = ()
-    next: int | None = None
+    next: Count | None = None
     missing: str | None = None
     """Why there is nothing."""
     jobs: tuple[str, ...] = ()
