@@ -7,7 +7,7 @@ from slots_bench import RUN, Bench, assignment
 
 from headrace.daemons.deaths import GRACE
 from headrace.daemons.delivery import MOST
-from headrace.daemons.orders import Fail, Guard, Interrupt, KillTree, Reply, Tell
+from headrace.daemons.orders import Fail, Guard, Interrupt, KillTree, Reply, TakeBack, Tell
 from headrace.daemons.protocol import (
     Credit,
     Fetched,
@@ -23,7 +23,7 @@ from headrace.daemons.protocol import (
 )
 from headrace.daemons.slot import State
 from headrace.pipeline.errors import ProtocolError
-from headrace.pipeline.task import Given, Needs, Outcome, Want
+from headrace.pipeline.task import COMMAND, Given, Needs, Outcome, Want
 from headrace.workers.messages import Ended, Fetch, Large, Progress, Resend
 from headrace.workers.messages import Fetched as Answer
 from headrace.workers.pool import Said
@@ -43,6 +43,19 @@ def test_processes_are_started_and_nothing_is_offered_before_they_are_up() -> No
     assert bench.credit() == (0, 0)
     bench.up(0)
     assert bench.credit() == (1, 0)
+
+
+def test_processes_are_started_once() -> None:
+    bench = Bench(up=False)
+    assert bench.machine.begin(bench.now) == []
+
+
+def test_work_that_comes_before_any_credit_was_told_is_taken(bench: Bench) -> None:
+    bench.machine.reporting.credit.reset()
+    bench.run(5)
+    bench.run(3)
+    assert bench.machine.beat(bench.now).seen == 5
+    assert set(bench.machine.attempts) == {3, 5}
 
 
 def test_the_hello_names_the_workers_and_everything_that_is_held(bench: Bench) -> None:
@@ -143,6 +156,13 @@ def test_a_later_job_may_pass_one_that_needs_an_idle_slot(bench: Bench) -> None:
     bench.run(12, needs=Needs(resources={"gpu": 1.0}))
     bench.run(13)
     assert sorted(bench.waiting(0) + bench.waiting(1)) == [10, 11, 13]
+
+
+def test_commands_tell_nothing_about_each_other(bench: Bench) -> None:
+    bench.run(1, worker=COMMAND)
+    bench.end(0, duration=0.001)
+    bench.run(2, 3, 4, worker=COMMAND)
+    assert [len(pipe) for pipe in bench.pipes] == [1, 1]
 
 
 def test_nothing_is_put_behind_a_head_that_has_run_for_long(bench: Bench) -> None:
@@ -282,6 +302,14 @@ def test_an_outcome_is_told_again_until_it_is_noted(bench: Bench) -> None:
     assert bench.machine.repeats(bench.now + 10.0) == []
 
 
+def test_an_outcome_that_is_noted_before_it_was_told_is_not_told_again(bench: Bench) -> None:
+    bench.run(1)
+    bench.machine.heard(Said(0, Ended(Outcome(bench.read(0)))), bench.now)
+    bench.machine.handle(Noted([1]), bench.now)
+    bench.turn([])
+    assert bench.machine.repeats(bench.now + 10.0) == [] and not bench.machine.delivery.kept
+
+
 def test_an_outcome_that_nobody_waits_for_is_ignored(bench: Bench) -> None:
     bench.run(1)
     bench.ended(0, 77)
@@ -345,6 +373,21 @@ def test_waiting_in_a_pipe_does_not_count_for_the_timeout() -> None:
     assert bench.took(Interrupt) == [Interrupt(0, 11, "timeout")]
 
 
+def test_nothing_waits_behind_a_timeout() -> None:
+    bench = Bench(slots=1)
+    bench.teach(0.001)
+    bench.run(10, needs=Needs(timeout=0.05))
+    bench.run(11)
+    bench.busy(0, 10)
+    bench.pass_time(0.06)
+    assert bench.took(Interrupt) == [Interrupt(0, 10, "timeout")]
+    assert bench.waiting(0) == [] and bench.handed_back() == []
+    bench.ended(0, 10, "timeout")
+    bench.down(0)
+    bench.up(0)
+    assert bench.waiting(0) == [11]
+
+
 def test_who_does_not_stop_is_killed_with_its_tree(bench: Bench) -> None:
     bench.run(1, needs=Needs(timeout=0.5))
     bench.busy(0, 1)
@@ -406,6 +449,17 @@ def test_a_kill_of_what_was_just_begun_waits_for_its_turn(bench: Bench) -> None:
     assert bench.took(Interrupt) == []
     bench.ended(0, 10)
     assert bench.took(Interrupt) == [Interrupt(0, 12, "cancelled")]
+
+
+def test_many_kills_at_once_look_into_every_pipe_once(bench: Bench) -> None:
+    bench.teach(0.001)
+    bench.run(*range(10, 110))
+    bench.busy(0, 10)
+    bench.took(TakeBack)
+    bench.handle(Kill(list(range(10, 110))))
+    assert len(bench.took(TakeBack)) == 2
+    assert {outcome.lease for outcome in bench.outcomes()} == set(range(11, 110))
+    assert bench.took(Interrupt) == [Interrupt(0, 10, "cancelled")]
 
 
 def test_a_recall_gives_back_what_has_not_begun_and_nothing_else(bench: Bench) -> None:
@@ -541,6 +595,20 @@ def test_everything_ends_when_leases_are_not_renewed_and_no_outcome_is_told(benc
     assert [outcome.lease for outcome in bench.outcomes()] == []
     assert not bench.machine.ledger.attempts
     assert bench.handed_back() == [11]
+
+
+def test_a_death_that_comes_to_light_after_the_lease_has_lapsed_is_charged_to_nobody(bench: Bench) -> None:
+    """The Broker was stopped, its warden has ended everything, and now it goes on."""
+    bench.run(1)
+    bench.busy(0, 1)
+    bench.now += 30.0
+    bench.down(0)
+    bench.down(1)
+    assert bench.outcomes() == [] and not bench.machine.attempts
+    bench.pulse()
+    bench.up(0)
+    bench.run(2)
+    assert bench.waiting(0) == [2]
 
 
 def test_nothing_starts_on_a_stale_stamp(bench: Bench) -> None:
