@@ -54,7 +54,7 @@ fuzz: $(READY)  ## malformed input by the million: N=1000000
 	$(PY) tests/fuzz/run.py $(or $(N),1000000)
 
 bench: $(READY)  ## the figures of this machine, beside those of a bare process pool
-	$(PY) bench/figures.py $(ARGS)
+	$(PY) bench/figures.py $(ARGS) && $(PY) bench/memory.py
 
 clean:  ## remove what was built
 	rm -rf build dist *.egg-info .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
