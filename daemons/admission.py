@@ -230,7 +230,7 @@ class Admission:
         """Runs that wait for this one: only success lets them start; a replaced one just has to be over."""
         for run_id in sorted(self._waiting_for.pop(ended.id, ())):
             run = self.cluster.runs.get(run_id)
-            if run is None:
+            if run is None or run.active:  # it was cancelled meanwhile, and ends by that
                 continue
             run.awaits -= {ended.id, JUST_OVER + ended.id}
             if ended.id in run.options.after and verdict != "success":
