@@ -17,6 +17,8 @@ from .runs import OpenRun
 from .tracking import Tracking
 
 BUSY_PAUSE = 1.0
+LOOK_AGAIN = 60.0
+"""Seconds between looks at the wall clock, for runs that wait for a time of it: somebody may set it right."""
 JUST_OVER = "~"
 """Marks a run that has to be over, in whatever way, before the waiting one starts: it is being replaced."""
 
@@ -192,7 +194,8 @@ class Admission:
         for name in run.awaits:
             self._waiting_for.setdefault(name.removeprefix(JUST_OVER), set()).add(run.id)
         if not run.active and options.not_before is not None:
-            timers.set(self.cluster.now + options.not_before - self.cluster.wall, ("release", run.id))
+            left = min(options.not_before - self.cluster.wall, LOOK_AGAIN)
+            timers.set(self.cluster.now + left, ("release", run.id))
         elif run.active and options.deadline is not None:
             timers.set(run.started + options.deadline, ("deadline", run.id))
 
