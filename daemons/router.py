@@ -307,7 +307,7 @@ class Router:
             case Follow():
                 self._dispatch.follow(peer, message, self._known(message.runs))
             case Control() if (text := self._remembered(message)) is not None:
-                turn.reply(peer, Done(message.id, text))
+                self._dispatch.cluster.send(peer, Done(message.id, text))  # the fact may not be on disk yet
             case Control(verb="prune"):
                 self._prune(turn, peer, message)
             case Control(verb="retry") if message.run not in self._dispatch.cluster.runs:
