@@ -18,18 +18,23 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from ..pipeline.errors import ConfigError, NotFound
+from ..pipeline.styles.inputs import InputHandler
 from .base import Worker
 from .messages import WorkerCard
+from .roles import BUILT_IN, RoleRunnable
 from .runnable import Runnable, is_worker, runnable
 
 
 class Catalog:
-    """Workers by name."""
+    """Workers by name. The built-in roles are in every catalog, for modules to have their own under these names."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
         self._workers: dict[str, Runnable] = {}
         self._where: dict[str, str] = {}
+        self._loaders: dict[str, InputHandler] = {}
+        """What loads the inputs of actions that a saver has taken, by protocol."""
+        self._built_in = {entry.name: entry for entry in map(self._entry, BUILT_IN)}
 
     @classmethod
     def load(cls, modules: Iterable[str], required: bool = True, folder: str = "") -> Catalog:
@@ -68,11 +73,17 @@ class Catalog:
         found = list(_workers_of(module))
         for target in found:
             self.add(target, module.__name__)
-        if not found:
+        handlers = [one for one in vars(module).values() if isinstance(one, InputHandler)]
+        for handler in handlers:
+            self.add(handler)
+        if not found and not handlers:
             self.warnings.append(f"module {module.__name__!r} has no workers ({module.__file__})")
 
     def add(self, target: Any, where: str = "") -> None:
-        entry = runnable(target)
+        if isinstance(target, InputHandler):
+            self._loaders.update(dict.fromkeys(target.protocols, target))
+            return
+        entry = self._entry(target)
         where = where or getattr(target, "__module__", "?")
         known = self._workers.get(entry.name)
         if known is None:
@@ -82,23 +93,30 @@ class Catalog:
             places = f"{_described(known.target, self._where[entry.name])} and {_described(target, where)}"
             raise ConfigError(f"there are two workers {entry.name!r}: {places}; rename one with @worker(name=...)")
 
+    def _entry(self, target: Any) -> Runnable:
+        """A role is the name of its worker and of the place where it runs."""
+        entry = runnable(target)
+        return RoleRunnable(entry, self._loaders) if entry.role == entry.name else entry
+
     def get(self, name: str) -> Runnable | None:
-        return self._workers.get(name)
+        return self._workers.get(name) or self._built_in.get(name)
 
     def __getitem__(self, name: str) -> Runnable:
-        try:
-            return self._workers[name]
-        except KeyError:
+        found = self.get(name)
+        if found is None:
             known = ", ".join(sorted(self._workers)) or "none at all"
-            raise NotFound("worker", name, f"this process has {known}") from None
+            raise NotFound("worker", name, f"this process has {known}")
+        return found
 
     def __len__(self) -> int:
+        """How many of the user's."""
         return len(self._workers)
 
     def cards(self) -> list[WorkerCard]:
+        """The user's first."""
         return [
             WorkerCard(entry.name, entry.requires, entry.role, version(entry.target), entry.kind)
-            for entry in self._workers.values()
+            for entry in {**self._workers, **self._built_in, **self._workers}.values()
         ]
 
 

@@ -13,10 +13,11 @@ to them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
+from ..pipeline.definition import CommandLine
 from ..pipeline.errors import JobError
 from ..pipeline.task import Assignment
 from .interruption import Interruption
@@ -81,6 +82,15 @@ class CurrentJob:
             return
         self._next = now + EVERY
         self._report(self._assignment.lease, float(done), None if total is None else float(total), str(message))
+
+    def shell(
+        self, text: str, inputs: Any = None, *, cwd: str | None = None, env: Mapping[str, str] | None = None
+    ) -> Any:
+        """Run shell text, as a job that is a command does: it is stopped with this attempt, and its result returned."""
+        from .command import CommandRunnable
+
+        line = CommandLine(shell=text, cwd=cwd, env=dict(env or {}))
+        return CommandRunnable(self.job, line, self._interruption).invoke("literal", inputs, self._subject)
 
     def __repr__(self) -> str:
         where = f" {list(self.path)}" if self.path else ""

@@ -44,7 +44,7 @@ class NoProtocol(ConfigError, AssertionError):
 
 
 class InputHandler:
-    """Savers and loaders by protocol; `protocol` is the one that it saves with. Without it, inputs travel themselves."""
+    """Savers and loaders by protocol. It saves with `protocol`; without one, inputs travel as they are."""
 
     def __init__(self, protocol: str | None = None) -> None:
         self.protocol = protocol
