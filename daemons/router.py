@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import zmq
 
-from ..pipeline.errors import ConfigError, NotFound, UserError
+from ..pipeline.errors import ConfigError, JournalError, NotFound, UserError
 from ..pipeline.payload import pack
 from .addresses import Address, bind_address
 from .admission import digest
@@ -27,7 +27,7 @@ from .committer import Committer
 from .dispatch import Dispatch
 from .effects import Forget, Load, Lookup, RouterEffect, Send, Tell
 from .events import Broadcast
-from .folders import default_data_folder
+from .folders import data_folder
 from .journal import Journal
 from .loop import Stopper, drained, settle_down
 from .outbox import Outbox
@@ -63,6 +63,8 @@ from .values import ValueReader
 CONFIG_KEYS = {"store", "monitoring interval", "limits", "data", "keep"}
 LONGEST_WAIT = 1.0
 IDLE_SWEEP = 60.0
+MAX_TOPIC = 1024
+"""Bytes of a watcher's subscription."""
 WARNED_MALFORMED = 5
 """Malformed messages that are logged one by one; after that only their count grows."""
 
@@ -100,12 +102,13 @@ class Router:
         self.broadcast = bind_address(broadcast_host_port, insecure=insecure)
         self.config = _checked(dict(config or {}))
         self.logger = logger or logging.getLogger(logger_name)
-        folder = data or self.config.get("data") or default_data_folder(_port(self.api))
-        self.data = Path(folder).expanduser()
+        folder = data or self.config.get("data")
+        self.data = data_folder(str(folder) if folder else None, self.api).expanduser()
         self.rules = rules or Rules(limits=dict(self.config.get("limits") or {}))
         self.ready = False
         """The api is bound: peers and clients are answered."""
         self._stopper = Stopper()
+        self._failure: BaseException | None = None
 
     def stop(self) -> None:
         """Ask the loop to end, from any thread."""
@@ -133,6 +136,8 @@ class Router:
             while not self._stopper.requested:
                 self._wait()
                 self._turn()
+            if self._failure is not None:
+                raise JournalError(f"the journal cannot be written any more: {self._failure}") from self._failure
         finally:
             self._committer.close()
             context.destroy(linger=500)
@@ -140,7 +145,7 @@ class Router:
     def _prepare(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         """Bind, and take up what the journal holds."""
         self._api = _bound(context, zmq.ROUTER, self.api, {zmq.ROUTER_MANDATORY: 1, zmq.MAXMSGSIZE: MAX_FRAME})
-        self._pub = _bound(context, zmq.XPUB, self.broadcast, {zmq.XPUB_VERBOSER: 1})
+        self._pub = _bound(context, zmq.XPUB, self.broadcast, {zmq.XPUB_VERBOSER: 1, zmq.MAXMSGSIZE: MAX_TOPIC})
         journal, wall, now = self._journal, time.time(), time.monotonic()
         self._values = ValueReader(self.data / "values")
         welcome = Welcome(
@@ -364,7 +369,7 @@ class Router:
 
     def _disk_failed(self, error: BaseException) -> None:
         """A failed fsync: what we believe to be on disk may not be. The next process reads what is there."""
-        self.logger.critical("the journal cannot be written any more, stopping at once: %s", error)
+        self._failure = error
         self._stopper.stop()
 
 
@@ -403,7 +408,3 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(most, int) or isinstance(most, bool) or most < 0:
             raise ConfigError(f"Router config: limit {name!r} has to be a whole number from 0 on, not {most!r}")
     return config
-
-
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2]) if address.startswith("tcp://") else 0
