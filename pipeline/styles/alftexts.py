@@ -1,0 +1,221 @@
+"""What the words of an Alfred script say: variables are put in, escapes are read, launch expressions are split.
+
+Only names that the script itself has set (by Assign or Iterate) are variables, and they are put into bare, quoted and
+braced texts alike; any other `$NAME` is left as it is, for it is meant for a shell. `[...]` would be a command of Tcl's:
+it is refused, for nothing of a script is executed; between braces it is text. Within Iterate `[format %04d $f]` is
+understood.
+
+A launch expression is split once, as a list of Tcl's is: blanks separate, braces and quotation marks group, a backslash
+makes the next character an ordinary one. Variables were put in before, so one that has blanks is several arguments.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .alfsource import MAX_COUNT, MAX_TEXT, MAX_TEXTS, AlfscriptError, Source
+from .alfwords import Word
+
+NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_FORMAT = rf"\[\s*format\s+(?:%(?P<flag>0?)(?P<width>\d{{0,2}})d|\{{%(?P<flag2>0?)(?P<width2>\d{{0,2}})d\}})\s+\$(?:\{{(?P<number>{NAME})\}}|(?P<number2>{NAME}))\s*\]"
+_ESCAPE = r"\\(?P<escape>\n[ \t]*|x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{1,4}|[0-7]{1,3}|.)"
+_VARIABLE = rf"\$(?:\{{(?P<braced>{NAME})\}}|(?P<name>{NAME}))"
+_READ = re.compile(rf"{_ESCAPE}|{_FORMAT}|(?P<bracket>\[)|{_VARIABLE}", re.DOTALL)
+_RAW = re.compile(rf"(?P<joined>\\\n[ \t]*)|(?P<kept>\\.)|{_FORMAT}|{_VARIABLE}", re.DOTALL)
+_LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_PLAIN = re.compile(r"[^\\$\[]*")
+_UNFIT = re.compile("[\0\ud800-\udfff]")
+
+Variables = Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Budget:
+    """What reading a script may still cost."""
+
+    expressions: int = MAX_COUNT
+    characters: int = MAX_TEXTS
+
+    def expression(self, source: Source, at: int) -> None:
+        self.expressions -= 1
+        if self.expressions < 0:
+            raise source.error(at, f"the script stands for more than {MAX_COUNT} expressions")
+
+    def text(self, source: Source, at: int, size: int) -> None:
+        self.characters -= size
+        if size > MAX_TEXT or self.characters < 0:
+            limit = MAX_TEXT if size > MAX_TEXT else MAX_TEXTS
+            what = "this text" if size > MAX_TEXT else "all texts"
+            raise source.error(at, f"with its variables put in, {what} would have more than {limit} characters")
+
+
+@dataclass(slots=True)
+class Scope:
+    """The variables that are known at a place, and those of them that Iterate counts."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    counted: frozenset[str] = frozenset()
+
+    def counting(self, name: str, number: int) -> Scope:
+        return Scope({**self.values, name: str(number)}, self.counted | {name})
+
+
+Warn = Callable[[Source, int, str, str], None]
+"""Called with the source, the offset, what is warned of (once for each) and the sentence."""
+
+
+class Reader:
+    """Reads words within one script."""
+
+    def __init__(self, warn: Warn, budget: Budget) -> None:
+        self._warn = warn
+        self.budget = budget
+
+    def text(self, source: Source, word: Word, scope: Scope) -> str:
+        """What a word says."""
+        raw = word.raw(source)
+        plain = _PLAIN.fullmatch(raw) is not None
+        text = raw if plain else self._replaced(source, word, raw, scope)
+        self.budget.text(source, word.at, len(text))
+        return text
+
+    def _replaced(self, source: Source, word: Word, raw: str, scope: Scope) -> str:
+        braced = word.kind == "braced"
+        parts: list[str] = []
+        size = last = 0
+        for found in (_RAW if braced else _READ).finditer(raw):
+            parts.append(raw[last : found.start()])
+            part = self._raw(source, word, found, scope) if braced else self._read(source, word, found, scope)
+            parts.append(part)
+            size += len(part)
+            last = found.end()
+            if size > MAX_TEXT:
+                self.budget.text(source, word.at, size)
+        parts.append(raw[last:])
+        text = "".join(parts)
+        if (unfit := _UNFIT.search(text)) is not None:
+            raise source.error(word.at, f"\\u{ord(unfit[0]):04x} is no character that a program can be given")
+        return text
+
+    def _read(self, source: Source, word: Word, found: re.Match[str], scope: Scope) -> str:
+        """A part of a bare or quoted word."""
+        if (escape := found["escape"]) is not None:
+            return unescaped(escape)
+        if found["number"] or found["number2"]:
+            return self._format(source, word, found, scope)
+        if found["bracket"]:
+            raise source.error(
+                word.start + found.start(), "a command of Tcl's in brackets is not executed; between braces it is text"
+            )
+        return self._variable(source, word, found, scope)
+
+    def _raw(self, source: Source, word: Word, found: re.Match[str], scope: Scope) -> str:
+        """A part of a braced word."""
+        if found["joined"]:
+            return " "
+        if found["kept"]:
+            return found[0]
+        name = found["number"] or found["number2"]
+        if name:
+            return self._format(source, word, found, scope) if name in scope.counted else found[0]
+        return self._variable(source, word, found, scope)
+
+    def _variable(self, source: Source, word: Word, found: re.Match[str], scope: Scope) -> str:
+        name = found["braced"] or found["name"]
+        value = scope.values.get(name)
+        if value is None:
+            told = f"${name} is no variable of this script: it is left as it is"
+            self._warn(source, word.start + found.start(), f"${name}", told)
+            return found[0]
+        return value
+
+    def _format(self, source: Source, word: Word, found: re.Match[str], scope: Scope) -> str:
+        name = found["number"] or found["number2"]
+        if name not in scope.counted:
+            raise source.error(
+                word.start + found.start(),
+                f"a command of Tcl's in brackets is not executed; format is understood for a variable of Iterate, "
+                f"and {name} is none here",
+            )
+        flag, width = found["flag"] or found["flag2"] or "", found["width"] or found["width2"] or ""
+        return format(int(scope.values[name]), f"{flag}{width}d")
+
+
+def unescaped(escape: str) -> str:
+    """What a backslash and what follows it stand for."""
+    first = escape[0]
+    if first == "\n":
+        return " "
+    if first in "xu" and len(escape) > 1:
+        return chr(int(escape[1:], 16))
+    if first in "01234567":
+        return chr(int(escape, 8) & 0xFF)
+    return _LETTERS.get(first, escape)
+
+
+# Lists of Tcl's -----------------------------------------------------------------------------------------------------
+
+_BLANKS = re.compile(r"(?:[\s]|\\\n)*")
+_GROUP = re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
+_ELEMENT = re.compile(r"(?:\\(?:\n[ \t]*|.)|[^\s\\])+|\\", re.DOTALL)
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_ESCAPED = re.compile(_ESCAPE, re.DOTALL)
+
+
+class ListError(Exception):
+    """A text that cannot be split."""
+
+    def __init__(self, at: int, what: str) -> None:
+        self.at = at
+        super().__init__(what)
+
+
+def split(text: str) -> list[str]:
+    """The elements of a list. Raises `ListError`."""
+    return list(_elements(text))
+
+
+def _elements(text: str) -> Iterator[str]:
+    at = _end_of(_BLANKS, text, 0)
+    while at < len(text):
+        if text[at] == "{":
+            end = _closing(text, at)
+            yield text[at + 1 : end].replace("\\\n", " ")
+            end = _closed(text, end + 1, "}")
+        elif text[at] == '"':
+            found = _GROUP.match(text, at)
+            if found is None:
+                raise ListError(at, "this quotation mark is never closed")
+            yield _without_escapes(found[1])
+            end = _closed(text, found.end(), '"')
+        else:
+            end = _end_of(_ELEMENT, text, at)
+            yield _without_escapes(text[at:end])
+        at = _end_of(_BLANKS, text, end)
+
+
+def _end_of(pattern: re.Pattern[str], text: str, at: int) -> int:
+    found = pattern.match(text, at)
+    return found.end() if found is not None else at
+
+
+def _closing(text: str, opening: int) -> int:
+    depth = 0
+    for found in _BRACE.finditer(text, opening):
+        depth += {"{": 1, "}": -1}.get(found[0], 0)
+        if not depth:
+            return found.start()
+    raise ListError(opening, "this brace is never closed")
+
+
+def _closed(text: str, end: int, mark: str) -> int:
+    if end < len(text) and not text[end].isspace() and text[end : end + 2] != "\\\n":
+        raise ListError(end, f"a blank is missing after the closing {mark}")
+    return end
+
+
+def _without_escapes(text: str) -> str:
+    return _ESCAPED.sub(lambda found: unescaped(found["escape"]), text) if "\\" in text else text
