@@ -1,8 +1,8 @@
 """Catalog: the workers that a process can run, found in the user's modules.
 
-A module lists its workers in `__all__`; without one, every `Worker` subclass and every `@worker` function that is
-defined in it (or in a module below it) counts, private names excepted. Nothing is ever imported because a pipeline
-names it: what is not in the catalog at start cannot be run.
+A module lists its workers in `__all__`; without one, every subclass of `Worker` or `Step` and every `@worker` function
+that is defined in it (or in a module below it) counts, private names excepted. Nothing is ever imported because a
+pipeline names it: what is not in the catalog at start cannot be run.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from .base import Worker
 from .messages import WorkerCard
 from .roles import BUILT_IN, RoleRunnable
 from .runnable import Runnable, is_worker, runnable
+from .steps import BUILT_IN as BUILT_IN_STEPS
+from .steps import StepRunnable, is_step
 
 
 class Catalog:
@@ -89,12 +91,16 @@ class Catalog:
         if known is None:
             self._workers[entry.name] = entry
             self._where[entry.name] = where
+            if entry.kind == StepRunnable.kind:
+                self._built_in.update((one.name, one) for one in map(StepRunnable, BUILT_IN_STEPS))
         elif known.target is not target:
             places = f"{_described(known.target, self._where[entry.name])} and {_described(target, where)}"
             raise ConfigError(f"there are two workers {entry.name!r}: {places}; rename one with @worker(name=...)")
 
     def _entry(self, target: Any) -> Runnable:
         """A role is the name of its worker and of the place where it runs."""
+        if is_step(target):
+            return StepRunnable(target)
         entry = runnable(target)
         return RoleRunnable(entry, self._loaders) if entry.role == entry.name else entry
 
@@ -159,7 +165,7 @@ def _workers_of(module: ModuleType) -> Iterator[Any]:
     listed = getattr(module, "__all__", None)
     if listed is None:
         for name, target in list(vars(module).items()):
-            if not name.startswith("_") and is_worker(target) and _belongs(target, module):
+            if not name.startswith("_") and (is_worker(target) or is_step(target)) and _belongs(target, module):
                 yield target
         return
     for name in listed:
@@ -169,7 +175,7 @@ def _workers_of(module: ModuleType) -> Iterator[Any]:
             raise ConfigError(
                 f"Could not find worker {name!r}: module {module.__name__!r} lists it in __all__ and does not have it"
             ) from None
-        if is_worker(target) or _could_be(target):
+        if is_worker(target) or is_step(target) or _could_be(target):
             yield target
 
 

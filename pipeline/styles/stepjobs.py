@@ -1,0 +1,82 @@
+"""Steps as jobs: the pipeline that a plan comes to.
+
+Every step that is reached is a job with `bind='args'`: it gets the results of the steps in its `depends_on`, in that
+order. Its worker is its class, which Brokers look up by name; its settings are the job's data. A step whose result is
+in its Context is a job that returns this result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ..errors import DefinitionError
+from ..graph import joined
+from ..job import Job, from_options
+from ..payload import pack
+from ..pipeline import Pipeline
+from .settings import settings_of
+from .stepgraph import StepGraph
+from .stepplan import StepPlan
+from .steps import Step, Value, name_of
+
+_FIXED = ("bind", "command", "cache")
+
+
+def to_pipeline(head: Step) -> Pipeline:
+    """What has to run for this step now, for any engine. Raises for settings and values that cannot travel."""
+    return for_anywhere(StepPlan(head))
+
+
+def for_anywhere(plan: StepPlan) -> Pipeline:
+    return pipeline_of(
+        plan.steps,
+        lambda step: () if plan.is_here(step) else plan.before(step),
+        lambda step: _value_job(step) if plan.is_here(step) else _class_job(step),
+    )
+
+
+def whole(graph: StepGraph) -> Pipeline:
+    """All steps, whatever the Contexts hold, as something to be drawn."""
+    return pipeline_of(graph.steps, graph.before, lambda step: Job(type(step), name=name_of(step)))
+
+
+def pipeline_of(
+    steps: Sequence[Step], before: Callable[[Step], Iterable[Step]], job_of: Callable[[Step], Job]
+) -> Pipeline:
+    edges = [(name_of(one), name_of(step)) for step in steps for one in before(step)]
+    head = name_of(steps[-1])
+    return Pipeline(joined([job_of(step) for step in steps], edges, f"the steps of {head!r}"), title=head)
+
+
+def job_of(step: Step, worker: Any, data: Any = None) -> Job:
+    """The step's job, with the options that it asks for."""
+    name = name_of(step)
+    options = options_of(step)
+    bind = {} if "gather" in options else {"bind": "args"}
+    return from_options(worker, data, name, {**bind, **options}, f"step {name!r}: job_options")
+
+
+def options_of(step: Step) -> dict[str, Any]:
+    where, given = f"step {name_of(step)!r}: job_options", step.job_options
+    if not isinstance(given, Mapping):
+        raise DefinitionError(f"{where} must be a dict of options, such as {{'timeout': 60}}, not {given!r}")
+    for option in _FIXED:
+        if option in given:
+            raise DefinitionError(f"{where}: {option!r} is not for steps")
+    return dict(given)
+
+
+def _class_job(step: Step) -> Job:
+    settings = settings_of(step)
+    for name, value in settings.items():
+        pack(value, f"step {name_of(step)!r}: attribute {name}")
+    return job_of(step, type(step), settings or None)
+
+
+def _value_job(step: Step) -> Job:
+    name = name_of(step)
+    assert step.ctx is not None  # its result is there
+    result = step.ctx[name]
+    pack(result, f"the result of step {name!r} in its Context")
+    return Job(Value, {"value": result}, name=name, bind="args")
