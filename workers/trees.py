@@ -48,6 +48,11 @@ def descendants(pid: int) -> set[psutil.Process]:
         return set()
 
 
+def below_here() -> set[psutil.Process]:
+    """Everything below this process: with a subreaper that is whatever nobody else could be told to belong to."""
+    return set(psutil.Process().children(recursive=True))
+
+
 def orphans(session: int, mark: str, known: Iterable[int]) -> set[psutil.Process]:
     """Orphans of a worker process, by its session or its mark, with everything below them."""
     found: set[psutil.Process] = set()

@@ -74,7 +74,7 @@ class Warden:
             self._keep_deadline()
             self._sweep()
             self._pipe.flush()
-        while left := trees.alive(trees.marked(trees.TREE, self.tree)):
+        while left := trees.alive(trees.below_here() | trees.marked(trees.TREE, self.tree)):
             trees.kill(left)
             self._wait()
             self._reap()

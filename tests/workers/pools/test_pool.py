@@ -200,10 +200,12 @@ def test_a_kill_ends_the_whole_tree_however_it_tries_to_get_away(driver: Driver)
 def test_what_a_dead_process_has_left_behind_is_gone_when_its_death_is_told(driver: Driver) -> None:
     driver.pool.start(0, driver.settings(0))
     pid = driver.wait_for(SlotUp, 0).pid
-    group, session, _, orphan = driver.family(0)
+    group, session, unmarked, orphan = driver.family(0)
     os.kill(pid, signal.SIGKILL)
     driver.down(0)
     assert not any(map(is_alive, (group, session, orphan)))
+    driver.pool.close()
+    assert not is_alive(unmarked), "nobody knew whose it was, but it was below the warden"
 
 
 def test_a_stopped_process_can_be_killed(driver: Driver) -> None:
