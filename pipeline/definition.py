@@ -56,6 +56,8 @@ class CommandLine(msgspec.Struct, frozen=True, omit_defaults=True):
     shell: str | None = None
     cwd: str | None = None
     env: dict[str, str] = {}
+    dialect: Literal["", "alfred"] = ""
+    """`alfred`: texts such as %D(path) are put in when it starts, and lines such as TR_EXIT_STATUS of its output count."""
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -160,7 +160,13 @@ def _environment(where: str, option: str, value: Any) -> dict[str, str]:
     return dict(value)
 
 
-_COMMAND_PARTS: dict[str, Check] = {"argv": _arguments, "shell": text, "cwd": text, "env": _environment}
+_COMMAND_PARTS: dict[str, Check] = {
+    "argv": _arguments,
+    "shell": text,
+    "cwd": text,
+    "env": _environment,
+    "dialect": one_of("", "alfred"),
+}
 
 JOB_OPTIONS: dict[str, Check] = {
     "bind": one_of("store", "args", "named", "item", "gather", "literal"),
@@ -199,6 +205,7 @@ _PLAIN_DEFAULTS: dict[str, Any] = {
     "never": [],
     "argv": [],
     "env": {},
+    "dialect": "",
 }
 
 

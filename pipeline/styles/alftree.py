@@ -86,7 +86,7 @@ class Builder:
             raise found[1].error(f"a script has one Job, and there is another on line {line}")
         job = self._job(found[0])
         if paused:
-            job.Job["_paused"] = True
+            job["Job"]["_paused"] = True
         self._steps.check()
         job.warnings = tuple(self.warnings.values())
         return job
@@ -232,7 +232,7 @@ class Builder:
             for node in self._nodes(self._expressions(values, word), inner):
                 if isinstance(node, Task):
                     instances = [self._standing_for(one, expression, inner) for one in before]
-                    node.Task["children"][:0] = instances
+                    node["Task"]["children"][:0] = instances
                 yield node
 
     def _standing_for(self, node: Task | Instance, expression: Expression, around: Around) -> Instance:

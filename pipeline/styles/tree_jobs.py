@@ -73,12 +73,12 @@ class Jobs:
     def _made(
         self, node: ActionNode, place: Place, name: str, number: int, options: dict[str, Any], handles: bool
     ) -> Job:
-        cwd, env = options.pop("cwd", None), options.pop("env", {})
+        cwd, env, dialect = options.pop("cwd", None), options.pop("env", {}), options.pop("dialect", "")
         argv = self._argv(node, options)
         inputs = dict(node.inputs)
         if argv is not None:
             del inputs["argv"]
-            options["command"] = CommandLine(argv=argv, cwd=cwd, env=env)
+            options["command"] = CommandLine(argv=argv, cwd=cwd, env=env, dialect=dialect)
             return Job(None, inputs or None, name=name, bind="literal", **options)
         worker = self._worker(node, options)
         if worker in SHELLS:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ..checks import Check, any_text, fault, flag, show, text, unknown
+from ..checks import Check, any_text, fault, flag, one_of, show, text, unknown
 from ..definition import HookKind
 from ..errors import DefinitionError
 from ..group import HOOK_KINDS
@@ -216,6 +216,7 @@ INHERITED: dict[str, Check] = {
     "retry": _retry,
     "cwd": text,
     "env": _environment,
+    "dialect": one_of("", "alfred"),
 }
 """Options of actions; what stands on a Job or Task is meant for every action in it."""
 ACTION: dict[str, Check] = {
