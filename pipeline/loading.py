@@ -1,9 +1,9 @@
-"""Finding the pipeline that a user names: in a Python file, in a module, or in a JSON file.
+"""Finding the pipeline that a user names: in a Python file, in a module, or in a file of any other style.
 
-    FILE.py             the one Pipeline in that file
+    FILE.py             the one Pipeline in that file, in whatever style it is written
     FILE.py:ATTRIBUTE   that one; a function that returns one is called
     MODULE:ATTRIBUTE    the same, imported from the current folder or an installed package
-    FILE.json           the form of `Pipeline.to_dict`
+    any other FILE      what `styles.files` knows, told by its content: the form of `Pipeline.to_dict`, a job file, ...
 
 A file's folder stands first on `sys.path` while it is read and after, as when Python runs a script: its imports work.
 """
@@ -11,7 +11,6 @@ A file's folder stands first on `sys.path` while it is read and after, as when P
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import traceback
@@ -19,37 +18,65 @@ from collections.abc import Mapping
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from .errors import ConfigError, DefinitionError, UserError
+from .errors import ConfigError, UserError
 from .pipeline import Pipeline
+from .styles.files import ENDINGS, read_file
 
 
-def load(target: str | os.PathLike[str]) -> Pipeline:
-    """The pipeline behind `target`. Raises `ConfigError` or `DefinitionError`, saying what to write."""
+def load(target: str | os.PathLike[str], **options: Any) -> Pipeline:
+    """The pipeline behind `target`. Raises `ConfigError` or `DefinitionError`, saying what to write.
+
+    `options` are of the style that it is written in: `role` and `priority` of a block job. None says nothing.
+    """
+    return as_pipeline(find(target), **options)
+
+
+def as_pipeline(written: Any, **options: Any) -> Pipeline:
+    """The pipeline that something stands for, in whatever style it is written."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if not is_pipeline(written):
+        raise ConfigError(f"a {type(written).__name__} is no pipeline, and nothing that stands for one")
+    if not isinstance(written, Pipeline):
+        pipeline: Pipeline = written.to_pipeline(**given)
+        return pipeline
+    if given:
+        raise ConfigError(f"{', '.join(given)}: a Pipeline has that among its own options, or on its jobs")
+    return written
+
+
+def is_pipeline(value: Any) -> bool:
+    """A Pipeline, or what a style has in its place: something with a method `to_pipeline`."""
+    return isinstance(value, Pipeline) or callable(getattr(type(value), "to_pipeline", None))
+
+
+def find(target: str | os.PathLike[str]) -> Any:
+    """What is behind `target`, as it was written: a Pipeline, or something with a method `to_pipeline`."""
     text = os.fspath(target)
     place, colon, attribute = text.rpartition(":")
     if not colon or os.path.exists(text):
         place, attribute = text, ""
     if place.endswith(".py"):
         module = _read_file(_existing(place))
-    elif place.endswith(".json") and not attribute:
-        return _read_json(_existing(place))
+    elif not attribute and (Path(place).is_file() or place.endswith(ENDINGS)):
+        return read_file(_existing(place))
     elif attribute:
         module = _import(place)
     else:
         raise ConfigError(
-            f"{text!r} is no pipeline: write FILE.py, FILE.py:ATTRIBUTE, MODULE:ATTRIBUTE or FILE.json"
-            + ("" if os.path.exists(text) else "; and there is no such file")
+            f"{text!r} is no pipeline: write FILE.py, FILE.py:ATTRIBUTE, MODULE:ATTRIBUTE, or the name of a file of "
+            "another style; there is no such file"
         )
     return _named(module, attribute, place) if attribute else _only(module, place)
 
 
-def _only(module: ModuleType, place: str) -> Pipeline:
+def _only(module: ModuleType, place: str) -> Any:
     """The one pipeline of a module; two names of one object are one."""
     names: dict[int, str] = {}
-    found: dict[int, Pipeline] = {}
+    found: dict[int, Any] = {}
     for name, value in vars(module).items():
-        if isinstance(value, Pipeline):
+        if is_pipeline(value):
             names.setdefault(id(value), name)
             found[id(value)] = value
     if len(found) == 1:
@@ -65,21 +92,21 @@ def _only(module: ModuleType, place: str) -> Pipeline:
     )
 
 
-def _named(module: ModuleType, attribute: str, place: str) -> Pipeline:
+def _named(module: ModuleType, attribute: str, place: str) -> Any:
     value: object = module
     for part in attribute.split("."):
         if not hasattr(value, part):
             near = _nearest(part, vars(module))
             raise ConfigError(f"{place} has no {attribute!r}" + (f"; did you mean {place}:{near}?" if near else ""))
         value = getattr(value, part)
-    if not isinstance(value, Pipeline) and callable(value):
+    if not is_pipeline(value) and callable(value):
         try:
             value = value()
         except UserError:
             raise
         except Exception as error:
             raise ConfigError(f"{place}:{attribute}() failed: {_told(error)}") from error
-    if not isinstance(value, Pipeline):
+    if not is_pipeline(value):
         raise ConfigError(
             f"{place}:{attribute} is a {type(value).__name__}, neither a Pipeline nor a function that returns one"
         )
@@ -118,17 +145,6 @@ def _import(name: str) -> ModuleType:
         raise
     except (Exception, SystemExit) as error:
         raise ConfigError(f"module {name} could not be imported: {_told(error)}") from error
-
-
-def _read_json(path: Path) -> Pipeline:
-    try:
-        document = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from None
-    try:
-        return Pipeline.from_dict(document)
-    except DefinitionError as error:
-        raise DefinitionError(f"{path}: {error}") from None
 
 
 def _put_first(folder: Path) -> None:

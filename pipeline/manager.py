@@ -198,8 +198,20 @@ def _not_here(flow: Flow[Any]) -> Any:
 
 
 def submit(
-    pipeline: Pipeline, *, api: Address | None = None, broadcast: Address | None = None, timeout: float = 10.0
+    pipeline: Any,
+    *,
+    api: Address | None = None,
+    broadcast: Address | None = None,
+    timeout: float = 10.0,
+    **options: Any,
 ) -> str:
-    """Start one pipeline and return its run's id. It is in the Router's journal then, and runs without this process."""
+    """Start one pipeline and return its run's id. It is in the Router's journal then, and runs without this process.
+
+    It may be written in any style; `options` are those of its `to_pipeline`, such as `priority` and `role` of a block
+    job.
+    """
+    from .loading import as_pipeline
+
+    made = as_pipeline(pipeline, **options)
     with PipelineManager(api, broadcast, timeout=timeout) as manager:
-        return manager.start(pipeline)
+        return manager.start(made)
