@@ -33,6 +33,8 @@ class Leasing:
         self._awaited: set[str] = set()
         self._held_back: dict[Item, None] = {}
         self._greetings: dict[str, Hello] = {}
+        self._meanwhile: dict[tuple[str, Key], int] = {}
+        """Instances that ended while greetings wait for their lookup, with the attempt: the journal may not tell yet."""
 
     # Membership of Brokers --------------------------------------------------------------------------------------
 
@@ -90,6 +92,8 @@ class Leasing:
             self.cluster.send(peer, Noted(refused))
             self.cluster.send(peer, Kill(refused))
         self.outcomes(broker, list(hello.outcomes))
+        if not self._greetings:
+            self._meanwhile.clear()
         self._awaited.discard(peer)
         if not self._awaited:
             self.settle()
@@ -205,6 +209,8 @@ class Leasing:
         run = cluster.runs.get(held.run)
         if run is None or held.lease in ended or held.lease >> 40 >= cluster.epoch or held.round != run.round:
             return False
+        if self._meanwhile.get((run.id, (held.job, held.path)), 0) >= held.attempt:
+            return False
         item = run.live.get((held.job, held.path))
         if item is None:
             ready = Ready(held.job, held.path, held.attempt, held.worker, b"", (), held.needs, round=held.round)
@@ -245,6 +251,7 @@ class Leasing:
         )  # fmt: skip
         self._unlease(item)
         self._close(item)
+        self._note_end(item)
         self.cluster.counts["returned"] += 1
         if outcome.result or outcome.ref:
             self.cluster.results.put((run.id, ready.job, ready.path), outcome.result, outcome.ref, size)
@@ -262,6 +269,7 @@ class Leasing:
         elif item.state is State.QUEUED:
             self.cluster.queues.leave(item)
         self._close(item)
+        self._note_end(item)
         self.cluster.record(item.run, fact, key=item.key)
 
     def stop(self, run: OpenRun, keys: Iterable[Key]) -> None:
@@ -283,11 +291,19 @@ class Leasing:
         """Its queue_timeout is over. One that was granted meanwhile goes on."""
         if item.state not in (State.QUEUED, State.HELD):
             return
+        if item in self._held_back:  # it may have been leased before the restart, and run
+            settled_by = self.cluster.began_at + self.cluster.rules.hand_on
+            self.cluster.timers.set(settled_by, ("expire", item))
+            return
         needs = item.ready.needs
         limit = needs.queue_timeout if needs and needs.queue_timeout is not None else 0.0
         why = self.cluster.queues.why_waiting(item.ready)
         error = Failure("QueueTimeout", f"it waited longer than its queue_timeout of {limit:g} s: {why}")
         self.end(item, "expired", error)
+
+    def _note_end(self, item: Item) -> None:
+        if self._greetings:
+            self._meanwhile[item.run.id, item.key] = item.ready.attempt
 
     def _close(self, item: Item) -> None:
         item.step("end")
