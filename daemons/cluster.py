@@ -89,6 +89,8 @@ class Cluster:
         self.results = ResultCache(rules.cached_results)
         self.grants = Grants(epoch, self.queues, self.results)
         self.counts = dict.fromkeys(COUNTED, 0)
+        self.answered: dict[str, tuple[bytes, bytes]] = {}
+        """Requests that facts of this turn carry out: a digest of each, and its answer."""
         self._effects: list[RouterEffect] = []
         self._news: dict[str, list[tuple[int, bytes]]] = {}
         self._ends: dict[str, list[RunEnd]] = {}
@@ -121,6 +123,8 @@ class Cluster:
         self.last += 1
         packed = pack_fact(fact)
         self._effects.append(Record(self.last, run.id if run else None, fact, result, definition, data, packed, answer))
+        if answer is not None:
+            self.answered[answer[0]] = answer[1:]
         if run is None:
             return
         run.last = self.last
@@ -176,7 +180,7 @@ class Cluster:
                 self.send(run.owner, News(run_id, run.take, run.control, raw(facts)))
         for client, ends in self._ends.items():
             self.send(client, Endings("", ends))
-        effects, self._effects, self._news, self._ends = self._effects, [], {}, {}
+        effects, self._effects, self._news, self._ends, self.answered = self._effects, [], {}, {}, {}
         return effects
 
     # Invariants -------------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def _open_run(one: Standing, now: float, wall: float) -> OpenRun:
         now - max(0.0, wall - began),
         data=one.data,
         has_data=one.data_size is not None,
-        active=one.active or one.cancelled is not None,
+        active=one.active or one.cancelled is not None or one.round > 0,
         last=one.last,
         control=one.control,
         round=one.round,

@@ -328,7 +328,8 @@ class Router:
 
     def _remembered(self, message: Control) -> str | None:
         """What was answered when this request was carried out."""
-        answer = self._outbox.answer(message.id) or self._journal.archive.answer(message.id)
+        answered = self._dispatch.cluster.answered.get(message.id) or self._outbox.answer(message.id)
+        answer = answered or self._journal.archive.answer(message.id)
         return answer[1].decode() if answer and answer[0] == digest(message) else None
 
     def _retry(self, turn: Turn, peer: str, message: Control) -> None:
