@@ -32,7 +32,8 @@ def draw(seed: int) -> Scenario:
     limits = {LIMIT: random.choice([1, 2])}
     window = random.choice([2000, 2000, 2000, 2, 5])
     largest = max(len(action.runs) for action in actions)
-    open_runs = random.choice([200_000] * 4 + [largest])
+    tight = not any(run.deadly for run in runs)
+    open_runs = random.choice([200_000] * 4 + [largest if tight else 200_000])
     return Scenario(
         seed, runs, actions, faults, brokers, pipeliners, clients, limits, window, open_runs, calm_at
     )  # fmt: skip
@@ -201,6 +202,8 @@ def _more(random: Random, at: float, run: str, clients: int) -> list[Action]:
         found.append(Action(at + random.random() * 2, client, "pause", (run,), resume_after=random.choice([0.2, 3.0])))
     if random.random() < 0.2:
         found.append(Action(at + random.random() * 12, client, "follow", (run,)))
+    if random.random() < 0.15:
+        found.append(Action(at + random.choice([1.0, 4.0, 12.0]), client, "retry", (run,)))
     if random.random() < 0.15:
         found.append(Action(at + random.choice([0.01, 1.0, 14.0]), client, "again", (run,)))
     return found

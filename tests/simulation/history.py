@@ -25,7 +25,7 @@ from headrace.daemons.protocol import (
     ToRouter,
 )
 from headrace.pipeline.definition import RunOptions
-from headrace.pipeline.facts import Accepted, Cancelled, Ending, Finished, Paused, Released, Returned
+from headrace.pipeline.facts import Accepted, Cancelled, Ending, Finished, Path, Paused, Released, Reopened, Returned
 from headrace.pipeline.task import Outcome
 
 from .clock import Timeline
@@ -56,6 +56,20 @@ class Line:
 
 
 @dataclass
+class Round:
+    """One round of a run: from its acceptance (or a retry) to its end."""
+
+    number: int
+    began: int
+    """The fact that let it begin: accepted, released or reopened."""
+    cancelled: int = 0
+    ending: Ending | None = None
+    finished: Finished | None = None
+    finished_seq: int = 0
+    returned: dict[tuple[str, Path], list[Line]] = field(default_factory=dict)
+
+
+@dataclass
 class RunView:
     """A run, by the facts that its Router has recorded."""
 
@@ -63,13 +77,20 @@ class RunView:
     options: RunOptions
     accepted: int
     active: bool
-    released: int = 0
-    cancelled: int = 0
+    rounds: list[Round]
     paused: bool = False
-    ending: Ending | None = None
-    finished: Finished | None = None
-    finished_seq: int = 0
-    returned: dict[Instance, list[Line]] = field(default_factory=dict)
+
+    @property
+    def now(self) -> Round:
+        return self.rounds[-1]
+
+    @property
+    def finished(self) -> Finished | None:
+        return self.rounds[-1].finished
+
+    def lines(self, instance: Instance) -> list[Line]:
+        _, round, job, path = instance
+        return self.rounds[round].returned.get((job, path), []) if round < len(self.rounds) else []
 
 
 class Begun:
@@ -114,6 +135,8 @@ class History:
         self.handed_back: set[int] = set()
         self.fact_of: dict[int, int] = {}
         """By lease: the sequence of its fact."""
+        self.answers: dict[str, int] = {}
+        """By request: the sequence of the fact that carries it out."""
         self.acknowledged: dict[str, float] = {}
         """By run: when its submission was answered."""
         self.live_leases: Any = None
@@ -127,7 +150,7 @@ class History:
 
     def restart(self) -> None:
         """A new Router has opened the journal: what was recorded is what is there."""
-        self.runs, self.fact_of = {}, {}
+        self.runs, self.fact_of, self.answers = {}, {}, {}
         for record in self.disk.synced:
             self._apply(record)
 
@@ -138,27 +161,32 @@ class History:
 
     def _apply(self, record: Record) -> None:
         fact, sequence = record.fact, record.sequence
+        if record.answer is not None:
+            self.answers[record.answer[0]] = sequence
         if isinstance(fact, Accepted):
-            self.runs[fact.run] = RunView(fact.run, fact.options, sequence, fact.active)
+            self.runs[fact.run] = RunView(fact.run, fact.options, sequence, fact.active, [Round(0, sequence)])
         if record.run is None:
             return
         view = self.runs[record.run]
+        now = view.now
         match fact:
             case Returned():
-                instance = (view.id, fact.round, fact.job, fact.path)
-                view.returned.setdefault(instance, []).append(Line(sequence, fact, record.result))
+                now.returned.setdefault((fact.job, fact.path), []).append(Line(sequence, fact, record.result))
                 if fact.lease:
                     self.fact_of[fact.lease] = sequence
             case Released():
-                view.released, view.active = sequence, True
+                now.began, view.active = sequence, True
             case Cancelled():
-                view.cancelled = sequence
+                now.cancelled = sequence
             case Paused():
                 view.paused = fact.on
             case Ending():
-                view.ending = fact
+                now.ending = fact
             case Finished():
-                view.finished, view.finished_seq = fact, sequence
+                now.finished, now.finished_seq = fact, sequence
+            case Reopened():
+                view.rounds.append(Round(fact.round, sequence))
+                view.paused, view.active = False, True
             case _:
                 pass
 
@@ -169,28 +197,38 @@ class History:
         if record.run is None or isinstance(fact, Accepted):
             return
         view = self.runs[record.run]
-        if view.finished is not None:
+        if isinstance(fact, Reopened):
+            self._reopened(view, fact)
+        elif view.finished is not None:
             raise Violation("G3 one end", f"{fact} after the end of run {view.id}")
-        if isinstance(fact, Returned):
+        elif isinstance(fact, Returned):
             self._returned(view, fact, record.result)
-        elif isinstance(fact, Cancelled) and (view.cancelled or view.ending):
+        elif isinstance(fact, Cancelled) and (view.now.cancelled or view.now.ending):
             raise Violation("G16 cancel once", f"{fact} of run {view.id}, which is cancelled or ending")
         elif isinstance(fact, Finished | Ending):
             self._finished(view, fact)
 
+    def _reopened(self, view: RunView, fact: Reopened) -> None:
+        if view.finished is None or view.finished.verdict == "success" or fact.round != len(view.rounds):
+            raise Violation("G8 rounds", f"{fact} of run {view.id}, which has {view.finished}")
+        self._check_key(view.id, view.options.key, view.accepted)
+
     def _accepted(self, fact: Accepted) -> None:
         if fact.run in self.runs:
             raise Violation("G8 idempotent", f"run {fact.run} was accepted twice")
-        key = fact.options.key
-        if key is None or fact.options.on_duplicate == "replace":
-            return
-        holder = next((view.id for view in self.runs.values() if view.options.key == key), None)
-        if holder is not None:
-            raise Violation("G8 key", f"run {fact.run} was accepted under key {key!r}, which run {holder} holds")
+        if fact.options.on_duplicate != "replace":
+            self._check_key(fact.run, fact.options.key, 0)
+
+    def _check_key(self, run: str, key: str | None, since: int) -> None:
+        holder = next((one.id for one in self.runs.values() if one.options.key == key and one.accepted > since), None)
+        if key is not None and holder is not None:
+            raise Violation("G8 key", f"run {run} goes on under key {key!r}, which run {holder} holds")
 
     def _returned(self, view: RunView, fact: Returned, result: bytes) -> None:
         instance = (view.id, fact.round, fact.job, fact.path)
-        earlier = view.returned.get(instance, [])
+        if fact.round != view.now.number:
+            raise Violation("G8 rounds", f"{fact} of run {view.id}, which is in round {view.now.number}")
+        earlier = view.lines(instance)
         if any(line.fact.kind in ("success", "cancelled") for line in earlier):
             raise Violation("G3 one committed attempt", f"{fact} comes after {[line.fact for line in earlier]}")
         if fact.attempt != len(earlier) + 1:
@@ -229,8 +267,9 @@ class History:
                 raise Violation("G2 true facts", f"{fact} keeps another result than {begun.outcome}")
 
     def _finished(self, view: RunView, fact: Finished | Ending) -> None:
-        if view.ending is not None and view.ending.verdict != fact.verdict:
-            raise Violation("G3 verdict", f"run {view.id} ended {fact.verdict} after {view.ending}")
+        ending = view.now.ending
+        if ending is not None and ending.verdict != fact.verdict:
+            raise Violation("G3 verdict", f"run {view.id} ended {fact.verdict} after {ending}")
         for instance, running in self.running.items():
             for begun in running:
                 if instance[0] == view.id and not begun.excused:
@@ -250,16 +289,17 @@ class History:
                 self._submitted(message)
             case Endings():
                 for end in message.ends:
-                    view = self.runs.get(end.run)
-                    ended = view is not None and view.finished is not None and view.finished_seq <= self.synced
-                    if not ended or view is None or view.finished is None or view.finished.verdict != end.verdict:
+                    rounds = self.runs[end.run].rounds if end.run in self.runs else []
+                    told = [one.finished.verdict for one in rounds if one.finished and one.finished_seq <= self.synced]
+                    if end.verdict not in told:
                         raise Violation("G1 commit before send", f"{end} left, the journal does not say so")
                 if unknown := [run for run in message.unknown if run in self.acknowledged]:
                     raise Violation("G1 nothing lost", f"the Router does not know {unknown}, which it acknowledged")
             case Noted():
                 self._noted(message)
             case Done():
-                pass
+                if self.answers.get(message.id, 0) > self.synced:
+                    raise Violation("G1 commit before send", f"{message} left before its fact was on disk")
             case _:
                 pass
 
@@ -287,7 +327,7 @@ class History:
             view = self.runs.get(one.run)
             if view is None or view.finished is not None:
                 raise Violation("G3 one end", f"{one} is granted, and its run is over")
-            if view.cancelled and not one.hook:
+            if view.now.cancelled and not one.hook:
                 raise Violation("G16 cancel", f"{one} is granted after the cancel")
             if view.paused:
                 raise Violation("pause", f"{one} is granted while its run is paused")
@@ -325,7 +365,7 @@ class History:
             raise Violation("G16 confirmed dead", f"{begun} after the end of its run")
         if lease in self.fact_of:
             raise Violation("G5 ended before its fact", f"{begun} after fact {self.fact_of[lease]} has ended it")
-        for line in view.returned.get(instance, []):
+        for line in view.lines(instance):
             if line.fact.kind == "success" and line.sequence <= self.synced:
                 raise Violation("G2 nothing finished runs twice", f"{begun} after {line.fact}")
         self._check_room(view, process)
@@ -369,12 +409,12 @@ class History:
             if wanted.many:
                 paths = list(wanted.keyed) if wanted.keyed is not None else list(given)
             for path in paths:
-                lines = view.returned.get((view.id, assignment.round, wanted.job, tuple(path)), [])
+                lines = [line for one in view.rounds for line in one.returned.get((wanted.job, tuple(path)), [])]
                 kept = [line for line in lines if line.fact.kind == "success" and line.sequence <= self.synced]
                 if not kept:
                     raise Violation("G7 parents first", f"{assignment} reads {wanted.job}{list(path)}: not committed")
-                if given.get(tuple(path)) != (kept[0].result or None, kept[0].fact.ref):
-                    raise Violation("G2 committed inputs", f"{assignment} reads {given} of {wanted}, not {kept[0]}")
+                if given.get(tuple(path)) != (kept[-1].result or None, kept[-1].fact.ref):
+                    raise Violation("G2 committed inputs", f"{assignment} reads {given} of {wanted}, not {kept[-1]}")
         ((_, _, data, _),) = execution.inputs[-1]
         if data != self.specs[assignment.run].data:
             raise Violation("G1 nothing lost", f"{assignment} reads the data of another run: {data!r}")

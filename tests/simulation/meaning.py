@@ -7,13 +7,13 @@ on. So it can be asked, for everything that ever began, whether it was allowed t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from headrace.pipeline.facts import Path, Returned
-from headrace.pipeline.task import unpack_task
+from headrace.pipeline.facts import Finished, Path, Returned
 
-from .history import Begun, History, Line, RunView, Violation
+from .history import Begun, History, Round, RunView, Violation
 from .scenario import RunSpec
 
 DEATHS, LOSSES, ASKED = 3, 10, 10
@@ -42,23 +42,26 @@ class End(NamedTuple):
 
 
 class Meaning:
-    def __init__(self, spec: RunSpec, view: RunView) -> None:
+    """One round of a run. `before`: the round before it, of which everything good stays that has only good above it."""
+
+    def __init__(self, spec: RunSpec, view: Round, before: Meaning | None = None) -> None:
         self.spec = spec
         self.view = view
+        self.before = before
         self.definition = spec.definition
         self.nodes = list(spec.definition.nodes)
         self.index = {node.name: at for at, node in enumerate(self.nodes)}
         self.parents: list[list[int]] = [[] for _ in self.nodes]
         for source, target, _ in spec.definition.edges:
             self.parents[target].append(source)
-        self.lines: dict[tuple[str, Path], list[Line]] = {
-            (job, path): lines for (_, _, job, path), lines in view.returned.items()
-        }
+        self.lines = view.returned
         self.state = cache(self._state)
+        self.kept = cache(self._kept)
         self.scope = cache(self._scope)
         self.failing_at = 0
         self.failing_at = self._failing()
         self.state.cache_clear()
+        self.kept.cache_clear()
 
     # Branches -------------------------------------------------------------------------------------------------------
 
@@ -121,6 +124,8 @@ class Meaning:
     def _state(self, at: int, path: Path) -> End:
         node = self.nodes[at]
         end = self.own_end(node.name, path)
+        if end.state == "open" and (kept := self.kept(at, path)).state != "open":
+            return kept
         if end.state == "failed" and self.policy(at) == "continue":
             return End("continued", end.at, end.fact)
         if end.state != "open":
@@ -133,6 +138,18 @@ class Meaning:
             return End("cancelled", stopped)
         return End(state, since)
 
+    def _kept(self, at: int, path: Path) -> End:
+        """How it stood when the round began: what was good, below nothing but good."""
+        if self.before is None:
+            return End("open")
+        state, since = self.joined(at, path, self.kept)
+        if state != "run":
+            return End(state, since)
+        if self.nodes[at].kind == "gate":
+            return End("success", since)
+        end = self.before.state(at, path)
+        return end if end.state in ("success", "skipped") and end.fact is not None else End("open")
+
     def policy(self, at: int) -> str:
         return self.nodes[at].on_error or self.definition.on_error
 
@@ -143,12 +160,12 @@ class Meaning:
             stops.append(self.failing_at)
         return min(stops, default=0)
 
-    def joined(self, at: int, path: Path) -> tuple[str, int]:
+    def joined(self, at: int, path: Path, state: Callable[[int, Path], End] | None = None) -> tuple[str, int]:
         """`run`, or how it ends without: by what comes from its parents; and since which fact."""
         flows: set[str] = set()
-        since = self.view.released or self.view.accepted
+        since = self.view.began
         for parent, where, how in self.above(at, path):
-            end = self.state(parent, where)
+            end = (state or self.state)(parent, where)
             flow = set(FLOWS[end.state]) - IGNORED[how]
             if how == ALONE and self.unchosen(parent, end, at):
                 flow.add(SKIP)
@@ -209,66 +226,67 @@ class Meaning:
 
 def check(spec: RunSpec, view: RunView, history: History) -> None:
     """Raises `Violation` when a run that is over did not go as its definition says."""
-    meaning = Meaning(spec, view)
-    finished = view.finished
-    assert finished is not None
-    if _waited_in_vain(view):
-        _check_after(view, history)
-        return
+    meaning: Meaning | None = None
+    for one in view.rounds:
+        meaning = Meaning(spec, one, meaning)
+        if _waited_in_vain(view, one):
+            _check_after(view, one, history)
+        elif one.finished is not None:
+            _check_round(meaning, view, one.finished, history)
+
+
+def _check_round(meaning: Meaning, run: RunView, finished: Finished, history: History) -> None:
     expected = meaning.verdict()
     if finished.verdict != expected:
-        raise Violation("G3 verdict", f"run {view.id} ended {finished}, and its facts say {expected}")
-    _check_error(meaning, view)
-    _check_begun(meaning, view, history)
-    _check_hooks(spec, view)
-    if not view.cancelled and not meaning.failing_at:
-        left = [
-            (meaning.nodes[at].name, path)
-            for at, path in meaning.instances()
-            if meaning.state(at, path).state == "open"
-        ]
-        if left:
-            raise Violation("G7 everything runs", f"run {view.id} ended {finished.verdict} without {left}")
+        raise Violation("G3 verdict", f"run {run.id} ended {finished}, and its facts say {expected}")
+    _check_error(meaning, run, finished)
+    _check_begun(meaning, run, history)
+    _check_hooks(meaning, run, finished)
+    if meaning.view.cancelled or meaning.failing_at:
+        return
+    open_ones = [(at, path) for at, path in meaning.instances() if meaning.state(at, path).state == "open"]
+    if open_ones:
+        raise Violation("G7 everything runs", f"run {run.id} ended {finished.verdict} without {open_ones}")
 
 
-def _waited_in_vain(view: RunView) -> bool:
+def _waited_in_vain(view: RunView, one: Round) -> bool:
     """It never began, because of a run that it was to come after."""
-    error = view.finished.error if view.finished is not None else None
+    error = one.finished.error if one.finished is not None else None
     return bool(view.options.after) and error is not None and error.reason.startswith("it waits for run")
 
 
-def _check_after(view: RunView, history: History) -> None:
-    ends = [history.runs[name].finished for name in view.options.after if name in history.runs]
-    good = [end for end in ends if end is not None and end.verdict == "success"]
-    if view.returned or len(good) == len(view.options.after):
-        raise Violation("after", f"run {view.id} has {view.finished}, {view.returned}; it came after {ends}")
+def _check_after(view: RunView, one: Round, history: History) -> None:
+    known = [history.runs[name] for name in view.options.after if name in history.runs]
+    ends = [end.finished for run in known for end in run.rounds if end.finished and end.finished_seq < one.finished_seq]
+    if one.returned or any(end is not None and end.verdict == "success" for end in ends):
+        raise Violation("after", f"run {view.id} has {view.rounds}; it came after {ends}")
 
 
-def _check_error(meaning: Meaning, view: RunView) -> None:
-    assert view.finished is not None
-    error = view.finished.error
-    if (view.finished.verdict == "success") != (error is None):
-        raise Violation("G3 verdict", f"run {view.id}: {view.finished}")
-    if view.finished.verdict == "failed" and error is not None:
+def _check_error(meaning: Meaning, run: RunView, finished: Finished) -> None:
+    error = finished.error
+    if (finished.verdict == "success") != (error is None):
+        raise Violation("G3 verdict", f"run {run.id}: {finished}")
+    if finished.verdict == "failed" and error is not None:
         if error.job not in meaning.index or meaning.own_end(error.job, error.path).state != "failed":
-            raise Violation("G3 verdict", f"run {view.id} failed of {error}, which has not failed")
+            raise Violation("G3 verdict", f"run {run.id} failed of {error}, which has not failed")
 
 
-def _check_begun(meaning: Meaning, view: RunView, history: History) -> None:
+def _check_begun(meaning: Meaning, run: RunView, history: History) -> None:
     """Everything that ever began was allowed to, when it did."""
     cells = set(meaning.instances())
-    for instance, leases in history.leases_of.items():
-        run, _, job, path = instance
-        if run != view.id or job.startswith("hook:"):
+    for (name, round, job, path), leases in history.leases_of.items():
+        if name != run.id or round != meaning.view.number or job.startswith("hook:"):
             continue
         at = meaning.index.get(job)
         if at is None or (at, path) not in cells or meaning.nodes[at].kind == "gate":
-            raise Violation("G7 parents first", f"{job}{list(path)} of run {run} began, and there is no such job")
+            raise Violation("G7 parents first", f"{job}{list(path)} of run {run.id} began, and there is no such job")
+        if meaning.kept(at, path).state != "open":
+            raise Violation("G8 rounds", f"{job}{list(path)} of run {run.id} began again, and stays as it was")
         for lease in leases:
             _check_allowed(meaning, at, path, history.begun[lease])
     for job, path in meaning.lines:
         if not job.startswith("hook:") and (meaning.index.get(job), path) not in cells:
-            raise Violation("G7 parents first", f"{job}{list(path)} of run {view.id} has facts, and is no instance")
+            raise Violation("G7 parents first", f"{job}{list(path)} of run {run.id} has facts, and is no instance")
 
 
 def _check_allowed(meaning: Meaning, at: int, path: Path, begun: Begun) -> None:
@@ -279,18 +297,15 @@ def _check_allowed(meaning: Meaning, at: int, path: Path, begun: Begun) -> None:
         raise Violation("G7 parents first", f"{begun} began, and should be {state}: {parents}")
     if since > begun.synced:
         raise Violation("G7 parents first", f"{begun} began at fact {begun.synced}, its parents ended with {since}")
-    assert unpack_task(begun.execution.assignment.task).worker
 
 
-def _check_hooks(spec: RunSpec, view: RunView) -> None:
+def _check_hooks(meaning: Meaning, run: RunView, finished: Finished) -> None:
     """Hooks of the verdict ran to an end once, others never."""
     called = {"success": {"success", "always"}, "failed": {"failure", "always"}, "cancelled": {"always"}}
-    assert view.finished is not None
-    wanted = called[view.finished.verdict] & set(spec.definition.hooks)
+    wanted = called[finished.verdict] & set(meaning.definition.hooks)
     for kind in ("success", "failure", "always"):
-        lines = view.returned.get((view.id, 0, f"hook:{kind}", ()), [])
-        ended = bool(lines)
-        if ended != (kind in wanted):
-            raise Violation("G7 hooks once", f"hook {kind} of run {view.id} ({view.finished.verdict}): {lines}")
-    if bool(wanted) != (view.ending is not None):
-        raise Violation("G7 hooks once", f"run {view.id} has {view.ending} for the hooks {wanted}")
+        lines = meaning.lines.get((f"hook:{kind}", ()), [])
+        if bool(lines) != (kind in wanted):
+            raise Violation("G7 hooks once", f"hook {kind} of run {run.id} ({finished.verdict}): {lines}")
+    if bool(wanted) != (meaning.view.ending is not None):
+        raise Violation("G7 hooks once", f"run {run.id} has {meaning.view.ending} for the hooks {wanted}")

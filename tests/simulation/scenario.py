@@ -48,7 +48,7 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class Action:
-    """Something a user does: `submit` runs, `cancel`, `pause` (and resume later), `follow`, `again` (submit again)."""
+    """Something a user does: `submit` runs, `cancel`, `pause` (and resume later), `follow`, `retry`, `again` (submit again)."""
 
     at: float
     client: int
