@@ -13,6 +13,7 @@ from ..pipeline.facts import Path
 from .effects import Record, Tell
 from .protocol import PROTOCOL
 
+DRAIN = 1000
 TOPIC = b"facts"
 SIGNALS = b"signals"
 
@@ -62,8 +63,8 @@ class Broadcast:
         self._signals = 0
 
     def drain(self) -> None:
-        """Notice who came and who went."""
-        while True:
+        """Notice who came and who went, some of them per turn."""
+        for _ in range(DRAIN):
             try:
                 frame = self._socket.recv(zmq.NOBLOCK)
             except zmq.Again:
@@ -71,7 +72,7 @@ class Broadcast:
             if frame[:1] == b"\x01":
                 self._subscribers += 1
             elif frame[:1] == b"\x00":
-                self._subscribers -= 1
+                self._subscribers = max(0, self._subscribers - 1)
 
     def publish(self, records: list[Record]) -> None:
         if self._subscribers <= 0 or not records:

@@ -48,7 +48,9 @@ class Pruning:
         try:
             older = float(control.argument or "")
         except ValueError:
-            raise UserError(f"prune needs a run or an age in seconds, not {control.argument!r}") from None
+            older = -1.0
+        if not 0 <= older < float("inf"):
+            raise UserError(f"prune needs a run or an age in seconds, not {control.argument!r}")
         return self._new(self._archive.ended_before(wall - older, AT_ONCE))
 
     def due(self, now: float, wall: float) -> list[str]:

@@ -6,15 +6,18 @@ states of jobs are judged here, by the same `Progress` that the Pipeliner uses, 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from ..pipeline.definition import Definition, unpack_definition
-from ..pipeline.errors import ProtocolError
+from ..pipeline.errors import HeadraceError, ProtocolError
 from ..pipeline.facts import Accepted, Fact, RunError, unpack_fact
 from ..pipeline.progress import Progress
 from .conversation import Conversation, Flow
 from .protocol import Ask
+
+logger = logging.getLogger(__name__)
 
 FACTS_PAGE = 5000
 RUNS_PAGE = 500
@@ -99,8 +102,7 @@ def read_snapshot(conversation: Conversation, run: str) -> Flow[Snapshot]:
             Ask(new_id(), "facts", run, {"after": 0, "limit": FACTS_PAGE}),
         ]
     )
-    definition = unpack_definition(defined["definition"])
-    progress = Progress(definition, told["id"])
+    definition, progress = _begun(defined["definition"], told["id"])
     facts, more = _facts_of(page)
     while True:
         for sequence, fact in facts:
@@ -110,9 +112,22 @@ def read_snapshot(conversation: Conversation, run: str) -> Flow[Snapshot]:
         facts, more = yield from _facts_page(conversation, run, progress.last)
 
 
+def _begun(packed: bytes, run: str) -> tuple[Definition, Progress]:
+    """Of a run whose definition nobody can read there is still its end, and why."""
+    try:
+        definition = unpack_definition(packed)
+        return definition, Progress(definition, run)
+    except (HeadraceError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        logger.warning("the definition of run %s cannot be read: %s", run, error)
+        return Definition(), Progress(Definition(), run)
+
+
 def read_definition(conversation: Conversation, run: str) -> Flow[Definition]:
     told = yield from conversation.ask("definition", run)
-    return unpack_definition(told["definition"])
+    try:
+        return unpack_definition(told["definition"])
+    except ValueError as error:
+        raise ProtocolError(f"the definition of run {run} cannot be read: {error}") from error
 
 
 def read_accepted(conversation: Conversation, run: str) -> Flow[Accepted]:

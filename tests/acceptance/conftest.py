@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from headrace import PipelineManager
+from headrace import Job, Pipeline, PipelineManager
 
 WORKERS = '''
 import os, time
@@ -130,6 +132,25 @@ class Daemons:
         for number in range(brokers):
             self.start(f"broker{number + 1 if number else ''}")
 
+    def joined(self, brokers: int = 1, pipeliners: int = 1) -> None:
+        """Wait until so many are there, and nobody else; Brokers with their workers."""
+        with self.manager() as manager:
+            wait_until(
+                lambda: _joined(manager.cluster()) == (brokers, pipeliners),
+                what=f"{brokers} Brokers and {pipeliners} Pipeliners have joined",
+            )
+
+    def serves(self) -> None:
+        """The daemons are the same as ever, and a good pipeline runs."""
+        for name, process in self.processes.items():
+            assert process.poll() is None, f"the {name} has died:\n{self.log(name)[-5000:]}"
+        pipeline = Pipeline({Job("add_one"): Job("add_one", name="again")}, data={"number": 1})
+        with self.manager() as manager:
+            manager.start(pipeline)
+            manager.wait(pipeline, 60)
+            assert not pipeline.failed, pipeline.error
+            assert manager.results(pipeline) == {"add_one": {"number": 2}, "again": {"number": 3}}
+
     def kill(self, name: str) -> None:
         self.note_children()
         process = self.processes.pop(name)
@@ -165,9 +186,29 @@ class Daemons:
             process.wait(40)
 
 
+def _joined(status: dict[str, Any]) -> tuple[int, int]:
+    return sum(bool(one["workers"]) for one in status["brokers"]), len(status["pipeliners"])
+
+
 @pytest.fixture
 def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    daemons = Daemons(tmp_path)
+    """A cluster of its own for a test that kills, stops or sets it up in its own way: nothing runs yet."""
+    with in_folder(tmp_path) as daemons:
+        yield daemons
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemons]:
+    """One cluster for all tests of a module that leave it serving."""
+    with in_folder(tmp_path_factory.mktemp("cluster")) as daemons:
+        daemons.cluster()
+        daemons.joined()
+        yield daemons
+
+
+@contextmanager
+def in_folder(folder: Path) -> Iterator[Daemons]:
+    daemons = Daemons(folder)
     try:
         yield daemons
     finally:
