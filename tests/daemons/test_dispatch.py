@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from dispatching import World, restarted
 
-from headrace.daemons.cluster import Known, Rules
-from headrace.daemons.dispatch import Dispatch
-from headrace.daemons.effects import Load, Lookup, Record, RouterEffect, Send
+from headrace.daemons.cluster import Known
+from headrace.daemons.effects import Load, Lookup, Send
 from headrace.daemons.protocol import (
     Again,
     Beat,
     BrokerCard,
     Bye,
-    Conclude,
     Control,
     Credit,
     Done,
@@ -37,83 +36,10 @@ from headrace.daemons.protocol import (
     Submit,
     Submitted,
     Take,
-    Welcome,
 )
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.facts import Cancelled, Finished, Registered, Released, Returned, RunError
-from headrace.pipeline.task import Assignment, Input, Needs, Outcome, Ready
-
-
-class World:
-    """A Dispatch with its effects collected, and short ways to say things."""
-
-    def __init__(self, epoch: int = 1, last: int = 0, **rules: Any) -> None:
-        self.now = 100.0
-        self.dispatch = Dispatch(epoch, last, Rules(**rules), Welcome(), self.now, 1e9)
-        self.records: list[Record] = []
-        self.sent: list[tuple[str, Any]] = []
-        self.asked: list[RouterEffect] = []
-
-    def flush(self) -> None:
-        for effect in self.dispatch.flush():
-            match effect:
-                case Record():
-                    self.records.append(effect)
-                case Send():
-                    self.sent.append((effect.peer, effect.message))
-                case _:
-                    self.asked.append(effect)
-        self.dispatch.validate()
-
-    def say(self, peer: str, *messages: Any, session: str = "s") -> None:
-        for message in messages:
-            self.dispatch.handle(peer, session, message)
-        self.flush()
-
-    def later(self, seconds: float) -> None:
-        """Time passes in small steps, while everybody who is there is heard of unless told otherwise."""
-        self.now += seconds
-        self.dispatch.cluster.now = self.now
-        self.dispatch.cluster.wall += seconds
-        self.dispatch.tick()
-        self.flush()
-
-    def submit(self, run: str, *, client: str = "client", known: Any = None, keys: Any = None, **options: Any) -> Any:
-        submission = Submission(run, b"definition", RunOptions(**options), b"data")
-        self.dispatch.submit(client, Submit(f"ask {run}", [submission]), known or {}, {} if keys is None else keys)
-        self.flush()
-        return self.last(client, Submitted)
-
-    def broker(self, name: str = "broker", slots: int = 2, credit: int | None = None, **card: Any) -> None:
-        card.setdefault("workers", ("W",))
-        self.say(name, Hello("broker", f"host/{name}", card=BrokerCard(slots, **card)))
-        self.say(name, Credit(slots if credit is None else credit, 0, 0))
-
-    def pipeliner(self, name: str = "pipeliner", **hello: Any) -> None:
-        self.say(name, Hello("pipeliner", f"host/{name}", **hello))
-
-    def enqueue(self, run: str, *jobs: str, peer: str = "pipeliner", **ready: Any) -> None:
-        one = self.dispatch.cluster.runs[run]
-        attempts = [Ready(job, (), ready.pop("attempt", 1), "W", b"task", **ready) for job in jobs]
-        self.say(peer, Enqueue(run, one.take, one.control, one.last, attempts))
-
-    def conclude(self, run: str, verdict: Any = "success", peer: str = "pipeliner", **fields: Any) -> None:
-        one = self.dispatch.cluster.runs[run]
-        self.say(peer, Conclude(run, one.take, fields.pop("seen", one.last), verdict, **fields))
-
-    def last(self, peer: str, kind: type) -> Any:
-        return next((message for to, message in reversed(self.sent) if to == peer and isinstance(message, kind)), None)
-
-    def count(self, peer: str, kind: type) -> int:
-        return sum(to == peer and isinstance(message, kind) for to, message in self.sent)
-
-    def assigned(self, broker: str = "broker") -> list[Assignment]:
-        return [
-            one for to, message in self.sent if to == broker and isinstance(message, Run) for one in message.assignments
-        ]
-
-    def facts(self, kind: type) -> list[Any]:
-        return [record.fact for record in self.records if isinstance(record.fact, kind)]
+from headrace.pipeline.task import Input, Needs, Outcome, Ready
 
 
 @pytest.fixture
@@ -560,22 +486,6 @@ def test_wrong_protocol_and_wrong_role_are_refused(world: World) -> None:
     assert world.last("y", Refuse)
 
 
-def restarted(held: tuple[Held, ...] = (), **rules: Any) -> World:
-    """A Router in its second epoch: run r1 is open at fact 10, the Broker was registered before."""
-    from headrace.daemons.runs import OpenRun
-
-    world = World(epoch=2, last=20, **rules)
-    run = OpenRun("r1", 5, RunOptions(), 1e9, world.now, last=10)
-    world.dispatch.restore([run], ["broker"])
-    world.later(1.0)
-    world.pipeliner(runs=(("r1", 1, 10),))
-    load = world.asked[-1]
-    assert isinstance(load, Load)
-    world.dispatch.loaded("r1", load.take, None, [])
-    world.flush()
-    return world
-
-
 def test_after_a_restart_nothing_is_granted_that_may_still_run_elsewhere() -> None:
     world = restarted()
     world.broker("new")
@@ -706,3 +616,16 @@ def test_a_key_is_held_until_the_journal_tells_who_has_it(world: World) -> None:
     told = world.submit("r3", key="nightly", keys={"nightly": "r1"}, known={"r1": Known("r1", "success")})
     assert told.receipts[0].run == "r1"
     assert not world.dispatch.cluster.keys
+
+
+def test_pipeliners_that_fall_silent_together_do_not_inherit_from_each_other(world: World) -> None:
+    """A switch that is out for six seconds must not look like a run that has killed three Pipeliners."""
+    for name in ("p1", "p2", "p3", "p4"):
+        world.pipeliner(name)
+    world.submit("r1")
+    world.later(6.5)
+    assert not world.dispatch.cluster.pipeliners
+    run = world.dispatch.cluster.runs["r1"]
+    assert run.takes_lost == 1 and not run.parked
+    world.pipeliner("p5")
+    assert run.owner == "p5"
