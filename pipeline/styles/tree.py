@@ -13,19 +13,21 @@ finished first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from ..answers import Graft
 from ..checks import unknown
 from ..definition import HookKind
 from ..errors import DefinitionError
-from ..graph import joined
+from ..graph import Graph, joined
 from ..group import Group
 from ..job import Job
 from ..names import HOOK_PREFIX
 from ..pipeline import Pipeline
 from .inputs import InputHandler
 from .tree_jobs import Jobs, Place, inherited
-from .tree_nodes import RUN_OPTIONS, ActionNode, GroupNode, InstanceNode, Node, read
+from .tree_nodes import RUN_OPTIONS, ActionNode, GroupNode, InstanceNode, Node, read, read_several
 
 _SEGMENT = 100
 """Characters of a title that its jobs are named by."""
@@ -47,13 +49,35 @@ def pipeline_of(
     root = read(tree)
     arrangement = Arrangement(root, Jobs(role, inputs))
     arrangement.arrange()
-    names = [job.name for job in arrangement.jobs]
-    edges = [(names[source], names[target]) for source, target in arrangement.edges]
     options = {option: root.options[option] for option in RUN_OPTIONS if option in root.options}
     if priority is not None:
         options["priority"] = priority
-    graph = joined(arrangement.jobs, edges, f"job {root.title!r}")
-    return Pipeline(graph, title=root.title, groups=arrangement.groups, **options)
+    return Pipeline(arrangement.graph(), title=root.title, groups=arrangement.groups, **options)
+
+
+def graft_of(
+    trees: Sequence[Mapping[str, Any]],
+    *,
+    name: str,
+    before: str,
+    parallel: bool = True,
+    options: Mapping[str, Any] | None = None,
+    result: Any = None,
+) -> Graft:
+    """Tasks that a running job puts into its run, as what it returns. Raises `DefinitionError`.
+
+    name     the job's own, which the names of the new ones begin with
+    before   the gate that waits for them; an action with the input `expand` is told it as `before`
+    options  what they inherit, by the names of the options
+    """
+    nodes = read_several(trees, f"what {name} has written")
+    arrangement = Arrangement(GroupNode(name, "", parallel, dict(options or {}), nodes), Jobs(None, None), name)
+    span = arrangement.arrange()
+    if arrangement.groups:
+        raise DefinitionError(f"what {name} has written: handlers and other hooks cannot come into a run that goes on")
+    jobs = arrangement.jobs
+    edges = [(jobs[source].name, jobs[target].name) for source, target in arrangement.edges]
+    return Graft(result, jobs, [*edges, *((jobs[end].name, before) for end in span.ends)])
 
 
 class Span(NamedTuple):
@@ -92,6 +116,16 @@ class Arrangement:
             span = Span([self._gate("nothing to do", [])], 1)
         self._join_instances()
         return span
+
+    def graph(self) -> Graph:
+        """Jobs and edges. Raises `DefinitionError` for instances that wait for what waits for them."""
+        names = [job.name for job in self.jobs]
+        edges = [(names[source], names[target]) for source, target in self.edges]
+        try:
+            return joined(self.jobs, edges, self._root.path)
+        except DefinitionError as error:
+            waiting = ", ".join(f"{node.path} ({node.title!r})" for _, node in self._waiting[:3])
+            raise DefinitionError(f"{waiting}: an Instance waits for a task that waits for it: {error}") from None
 
     # Order -----------------------------------------------------------------------------------------------------------
 
@@ -137,14 +171,21 @@ class Arrangement:
 
     def _node(self, node: Node, place: Place, before: list[int], priority: int, number: int) -> Span:
         if isinstance(node, ActionNode):
-            name = self._name(node.options.get("name") or _joined(place.name, f"Action{number}"))
-            job = self._make.of(node, place, name, number, priority)
-            return Span([self._add(job, before)], priority + 1)
+            return self._action(node, place, before, priority, number)
         if isinstance(node, InstanceNode):
             gate = self._gate(_joined(place.name, node.title or f"Instance{number}"), before)
             self._waiting.append((gate, node))
             return Span([gate], priority)
         return self._task(node, place, before, priority, number)
+
+    def _action(self, node: ActionNode, place: Place, before: list[int], priority: int, number: int) -> Span:
+        name = self._name(node.options.get("name") or _joined(place.name, f"Action{number}"))
+        if not (node.command and "expand" in node.inputs):
+            return Span([self._add(self._make.of(node, place, name, number, priority), before)], priority + 1)
+        gate = self._name(f"{name} ends")
+        node = replace(node, inputs={**node.inputs, "before": gate})
+        at = self._add(self._make.of(node, place, name, number, priority), before)
+        return Span([self._add(Job.gate(gate), [at])], priority + 1)
 
     def _task(self, task: GroupNode, place: Place, before: list[int], priority: int, number: int) -> Span:
         name = self._name(_joined(place.name, task.title or f"Task{number}"))
@@ -178,7 +219,7 @@ class Arrangement:
         return self._add(Job.gate(self._name(name)), before)
 
     def _name(self, wanted: str) -> str:
-        """A name that no other job has."""
+        """A name that no other job has: this one, or with a number."""
         if wanted.startswith(HOOK_PREFIX):
             wanted = f"/{wanted}"
         name = wanted
