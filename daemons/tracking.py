@@ -75,7 +75,7 @@ class Tracking:
                 self.assign(run)
 
     def leave(self, pipeliner: PipelinerMember, died: bool) -> None:
-        del self.cluster.pipeliners[pipeliner.identity]
+        self.cluster.pipeliners.pop(pipeliner.identity, None)
         logger.info("Pipeliner %s is gone, %d runs move on", pipeliner.place, len(pipeliner.runs))
         self.cluster.ask(Forget(pipeliner.identity))
         for run_id in sorted(pipeliner.runs):
@@ -91,7 +91,10 @@ class Tracking:
 
     def lose_silent(self) -> None:
         after = self.cluster.rules.silent
-        for pipeliner in [one for one in self.cluster.pipeliners.values() if self.cluster.now - one.heard >= after]:
+        silent = [one for one in self.cluster.pipeliners.values() if self.cluster.now - one.heard >= after]
+        for pipeliner in silent:
+            del self.cluster.pipeliners[pipeliner.identity]  # none of them inherits from another
+        for pipeliner in silent:
             self.leave(pipeliner, died=True)
 
     def _next_suspect(self) -> None:
