@@ -23,6 +23,7 @@ from typing import Any
 from .errors import ConfigError, UserError
 from .pipeline import Pipeline
 from .styles.files import ENDINGS, read_file
+from .styles.stepgraph import heads
 
 
 def load(target: str | os.PathLike[str], **options: Any) -> Pipeline:
@@ -72,23 +73,24 @@ def find(target: str | os.PathLike[str]) -> Any:
 
 
 def _only(module: ModuleType, place: str) -> Any:
-    """The one pipeline of a module; two names of one object are one."""
+    """The one pipeline of a module; two names of one object are one, and of steps the last one is meant."""
     names: dict[int, str] = {}
-    found: dict[int, Any] = {}
+    written: dict[int, Any] = {}
     for name, value in vars(module).items():
         if is_pipeline(value):
             names.setdefault(id(value), name)
-            found[id(value)] = value
+            written[id(value)] = value
+    found = heads(written.values()) or [*written.values()][:1]  # none is last in a circle, which is an error
     if len(found) == 1:
-        return next(iter(found.values()))
+        return found[0]
     if not found:
         raise ConfigError(
             f"{place} holds no Pipeline: give one a name at the top level of the file, "
             f"or write {place}:NAME for a function that returns one"
         )
-    several = ", ".join(names.values())
+    several = [names[id(one)] for one in found]
     raise ConfigError(
-        f"{place} holds {len(found)} pipelines ({several}): say which one, {place}:{next(iter(names.values()))}"
+        f"{place} holds {len(found)} pipelines ({', '.join(several)}): say which one, {place}:{several[0]}"
     )
 
 

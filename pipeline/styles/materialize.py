@@ -9,6 +9,7 @@ the steps are looked up by the Brokers, and everything travels.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from inspect import iscoroutine, iscoroutinefunction
 from types import TracebackType
@@ -80,11 +81,8 @@ def _on_this_machine(plan: StepPlan, processes: int) -> Any:
     from ..local import run_pipeline
 
     bench = Bench(plan, processes)
-    pipeline = pipeline_of(
-        plan.steps, lambda step: () if plan.is_here(step) else plan.before(step), lambda step: bench.job(step)
-    )
     try:
-        run = run_pipeline(pipeline, processes=processes)
+        run = run_pipeline(pipeline_of(plan.steps, plan.needs, bench.job), processes=processes)
         return _result(plan, run, bench)
     finally:
         plan.settle()
@@ -98,36 +96,39 @@ class Bench:
         self.errors: dict[str, tuple[BaseException, TracebackType | None]] = {}
         self._plan = plan
         self._process = os.getpid()
-        options = {id(step): options_of(step) for step in plan.steps}
-        forked = {id(step) for step in plan.steps if processes or options[id(step)].get("timeout") is not None}
-        self._packed = forked | {id(one) for step in plan.steps if id(step) in forked for one in plan.before(step)}
+        forked = {id(step) for step in plan.steps if processes or options_of(step).get("timeout") is not None}
+        self._packed = forked | {id(one) for step in plan.steps if id(step) in forked for one in plan.needs(step)}
         """Steps whose results other processes have to see."""
-        self._single = not any(given.get("spread") or given.get("gather") for given in options.values())
-        """Has every step one result? Of branches there are many, and the engine keeps them."""
+        self._wanted = Counter(name_of(one) for step in plan.steps for one in {*plan.needs(step)})
+        """How many steps have still to run with an object."""
         for step in plan.steps:
             if plan.is_here(step):
                 assert step.ctx is not None
                 self.objects[name_of(step)] = step.ctx[name_of(step)]
 
     def job(self, step: Step) -> Job:
+        from ..job import Job
+
         if self._plan.is_here(step):
-            return job_of(step, _Given(name_of(step)))
-        return job_of(step, _Call(self, step, [name_of(one) for one in self._plan.before(step)]))
+            return Job(_Given(name_of(step)), name=name_of(step), bind="args")
+        return job_of(step, _Call(self, step, [name_of(one) for one in self._plan.needs(step)]))
 
     def take(self, names: Sequence[str], values: Sequence[Any]) -> list[Any]:
         """The arguments of a step: the objects themselves where they are here, else what the engine has handed over."""
-        if not self._single:
-            return [readable(value) for value in values]
         objects = self.objects
         pairs = zip(names, values, strict=True)
         return [objects[name] if name in objects else readable(value) for name, value in pairs]
 
     def put(self, step: Step, answer: Any) -> Any:
         """Keep what a step has returned; what the engine is told of it."""
-        if not self._single or os.getpid() != self._process or isinstance(answer, Choose | Graft | Skip):
+        if os.getpid() != self._process or isinstance(answer, Choose | Graft | Skip):
             return answer
         self.objects[name_of(step)] = result = readable(answer)
         self._plan.keep(step, result)
+        for one in {*self._plan.needs(step)}:
+            self._wanted[name_of(one)] -= 1
+            if not self._wanted[name_of(one)] and one.ctx is None:
+                self.objects.pop(name_of(one), None)
         return answer if id(step) in self._packed else None
 
 

@@ -8,7 +8,8 @@ need is visited once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from ..errors import DefinitionError
 from .context import META
@@ -111,6 +112,20 @@ class StepGraph:
                 raise DefinitionError(
                     f"a step with a Context cannot be called {META!r}, where the Context's own data is"
                 )
+
+
+def heads(steps: Iterable[Any]) -> list[Any]:
+    """Without the steps that others of them need. What is no step is left as it is."""
+    several = list(steps)
+    waiting = [one for one in several if isinstance(one, Step)]
+    needed: set[int] = set()
+    while waiting:
+        before = waiting.pop().dependencies
+        for one in before if isinstance(before, list | tuple) else [before]:
+            if isinstance(one, Step) and id(one) not in needed:
+                needed.add(id(one))
+                waiting.append(one)
+    return [one for one in several if id(one) not in needed]
 
 
 def _circle(path: list[Step], again: Step) -> DefinitionError:

@@ -20,19 +20,26 @@ from .stepgraph import StepGraph
 from .stepplan import StepPlan
 from .steps import Step, Value, name_of
 
-_FIXED = ("bind", "command", "cache")
+_NOT_FOR_STEPS = {
+    "bind": "a step always gets the results of the steps before it as arguments",
+    "spread": "a step has one result",
+    "gather": "a step has one result",
+    "cache": "a Context keeps results",
+    "command": "a step runs its class",
+}
 
 
-def to_pipeline(head: Step) -> Pipeline:
+def to_pipeline(head: Step, role: str | None = None, priority: int | None = None) -> Pipeline:
     """What has to run for this step now, for any engine. Raises for settings and values that cannot travel."""
-    return for_anywhere(StepPlan(head))
+    return for_anywhere(StepPlan(head), role, priority)
 
 
-def for_anywhere(plan: StepPlan) -> Pipeline:
+def for_anywhere(plan: StepPlan, role: str | None = None, priority: int | None = None) -> Pipeline:
     return pipeline_of(
         plan.steps,
-        lambda step: () if plan.is_here(step) else plan.before(step),
-        lambda step: _value_job(step) if plan.is_here(step) else _class_job(step),
+        plan.needs,
+        lambda step: _value_job(step) if plan.is_here(step) else _class_job(step, role),
+        priority or 0,
     )
 
 
@@ -42,36 +49,39 @@ def whole(graph: StepGraph) -> Pipeline:
 
 
 def pipeline_of(
-    steps: Sequence[Step], before: Callable[[Step], Iterable[Step]], job_of: Callable[[Step], Job]
+    steps: Sequence[Step],
+    before: Callable[[Step], Iterable[Step]],
+    job_of: Callable[[Step], Job],
+    priority: int = 0,
 ) -> Pipeline:
     edges = [(name_of(one), name_of(step)) for step in steps for one in before(step)]
     head = name_of(steps[-1])
-    return Pipeline(joined([job_of(step) for step in steps], edges, f"the steps of {head!r}"), title=head)
+    graph = joined([job_of(step) for step in steps], edges, f"the steps of {head!r}")
+    return Pipeline(graph, title=head, priority=priority)
 
 
-def job_of(step: Step, worker: Any, data: Any = None) -> Job:
+def job_of(step: Step, worker: Any, data: Any = None, role: str | None = None) -> Job:
     """The step's job, with the options that it asks for."""
     name = name_of(step)
-    options = options_of(step)
-    bind = {} if "gather" in options else {"bind": "args"}
-    return from_options(worker, data, name, {**bind, **options}, f"step {name!r}: job_options")
+    options = {"role": role, "bind": "args", **options_of(step)}
+    return from_options(worker, data, name, options, f"step {name!r}: job_options")
 
 
 def options_of(step: Step) -> dict[str, Any]:
     where, given = f"step {name_of(step)!r}: job_options", step.job_options
     if not isinstance(given, Mapping):
         raise DefinitionError(f"{where} must be a dict of options, such as {{'timeout': 60}}, not {given!r}")
-    for option in _FIXED:
+    for option, why in _NOT_FOR_STEPS.items():
         if option in given:
-            raise DefinitionError(f"{where}: {option!r} is not for steps")
+            raise DefinitionError(f"{where}: {option!r} is not for steps: {why}")
     return dict(given)
 
 
-def _class_job(step: Step) -> Job:
+def _class_job(step: Step, role: str | None) -> Job:
     settings = settings_of(step)
     for name, value in settings.items():
         pack(value, f"step {name_of(step)!r}: attribute {name}")
-    return job_of(step, type(step), settings or None)
+    return job_of(step, type(step), settings or None, role)
 
 
 def _value_job(step: Step) -> Job:

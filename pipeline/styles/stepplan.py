@@ -49,8 +49,9 @@ class StepPlan:
     def is_here(self, step: Step) -> bool:
         return self._availability[id(step)] is Availability.HERE
 
-    def before(self, step: Step) -> tuple[Step, ...]:
-        return self.graph.before(step)
+    def needs(self, step: Step) -> tuple[Step, ...]:
+        """The steps whose results it gets, in order: none when its own is here."""
+        return () if self.is_here(step) else self.graph.before(step)
 
     def keep(self, step: Step, result: Any) -> None:
         """Put a result into the step's Context, if it has one."""
@@ -101,7 +102,7 @@ class StepPlan:
         while waiting:
             step = waiting.pop()
             if not self.is_here(step):
-                found = {id(one): one for one in self.before(step) if id(one) not in reached}
+                found = {id(one): one for one in self.graph.before(step) if id(one) not in reached}
                 reached.update(found)
                 waiting.extend(found.values())
         return reached

@@ -114,11 +114,15 @@ class Step:
 
         return StepGraph(self).depth_first()
 
-    def to_pipeline(self) -> Pipeline:
-        """The pipeline that computes this step on a cluster: results that are there are values in it."""
+    def to_pipeline(self, *, role: str | None = None, priority: int | None = None) -> Pipeline:
+        """The pipeline that computes this step on a cluster: results that are there are values in it.
+
+        role      for steps that have none in their `job_options`
+        priority  of the run: higher first
+        """
         from .stepjobs import to_pipeline
 
-        return to_pipeline(self)
+        return to_pipeline(self, role, priority)
 
     @staticmethod
     def join(steps: Step | Sequence[Step], name_alias: str | None = None) -> Step:
