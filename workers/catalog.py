@@ -21,6 +21,7 @@ from ..pipeline.errors import ConfigError, NotFound
 from ..pipeline.styles.inputs import InputHandler
 from .base import Worker
 from .messages import WorkerCard
+from .namespaces import built_in, served
 from .roles import BUILT_IN, RoleRunnable
 from .runnable import Runnable, is_worker, runnable
 from .steps import BUILT_IN as BUILT_IN_STEPS
@@ -53,6 +54,8 @@ class Catalog:
                 catalog.warnings.append(f"there is no module {name!r} here: no workers come from it")
             else:
                 catalog.add_module(module)
+        if folder:
+            catalog.add_namespaces(folder)
         return catalog
 
     @classmethod
@@ -96,6 +99,15 @@ class Catalog:
         elif known.target is not target:
             places = f"{_described(known.target, self._where[entry.name])} and {_described(target, where)}"
             raise ConfigError(f"there are two workers {entry.name!r}: {places}; rename one with @worker(name=...)")
+
+    def add_namespaces(self, folder: str | Path, *, wanted: bool = False) -> None:
+        """The function tasks of job maps that stand below a folder; if there are any (or `wanted`), what job maps need
+        besides."""
+        found = list(served(folder, self.warnings))
+        for entry in found:
+            self._workers.setdefault(entry.name, entry)
+        if found or wanted:
+            self._built_in.update((entry.name, entry) for entry in built_in())
 
     def _entry(self, target: Any) -> Runnable:
         """A role is the name of its worker and of the place where it runs."""

@@ -68,10 +68,13 @@ class LocalWorkers:
         if not missing:
             return
         self._add_default()
+        if any(self._catalog.get(node.worker_name) is None for node in missing):
+            self._catalog.add_namespaces(Path.cwd(), wanted=True)
         for node in missing:
             if self._catalog.get(node.worker_name) is None:
                 known = ", ".join(sorted(card.name for card in self._catalog.cards())) or "none"
                 hint = f"job {node.name!r} needs it. Known here: {known}; give others with workers=..."
+                hint = "; ".join([hint, *self._catalog.warnings])
                 raise NotFound("worker", node.worker_name, hint)
 
     def _add_default(self) -> None:

@@ -29,6 +29,8 @@ class Form(NamedTuple):
     """Is this content of that form? The content is what JSON has made of it, or the text if it is none."""
     reader: str
     """`module:function`, below this package; the function takes the content."""
+    wants_path: bool = False
+    """It takes the path of the file too: other files stand beside it."""
 
 
 def _has(*keys: str) -> Callable[[Any], bool]:
@@ -42,7 +44,7 @@ def _matches(pattern: str) -> Callable[[Any], bool]:
 PIPELINE = Form("pipeline", (".json",), _has("jobs"), "files:from_document")
 FORMS = (
     Form("job file", (), _has("Job"), "jobfile:from_document"),
-    Form("job map", (), _has("tasks", "workflow"), "jobmap:of_map"),
+    Form("job map", (), _has("tasks"), "jobmap:of_map", wants_path=True),
     PIPELINE,
     Form("job file in TOML", (".toml",), _matches(r"^\s*\[+\s*Job\b"), "jobfile:loads_toml"),
     Form(
@@ -65,7 +67,7 @@ def read_file(path: Path) -> Any:
     module, _, function = form.reader.partition(":")
     read = getattr(import_module(f".{module}", __package__), function)
     try:
-        return read(content)
+        return read(content, path) if form.wants_path else read(content)
     except DefinitionError as error:
         if type(error) is not DefinitionError:
             raise  # it has more to say than its text
