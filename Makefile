@@ -48,7 +48,7 @@ docs: $(READY)  ## fill in the generated pages: diagrams and reference tables
 	$(PY) docs/pages.py
 
 simulate: $(READY)  ## the simulator: SEEDS=2000 FIRST=1
-	$(PY) tests/simulation/run.py --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),1)
+	$(PY) -m tests.simulation --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),1)
 
 fuzz: $(READY)  ## malformed input by the million: N=1000000
 	$(PY) tests/fuzz/run.py $(or $(N),1000000)
