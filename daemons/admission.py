@@ -29,13 +29,16 @@ class Admission:
         self.leasing = leasing
         self.tracking = tracking
         self._waiting_for: dict[str, set[str]] = {}
+        self._ended: list[tuple[OpenRun, Known]] = []
+        """Runs whose end was not told yet to those that wait for it."""
 
     # Requests ---------------------------------------------------------------------------------------------------
 
     def submit(self, client: str, message: Submit, known: Mapping[str, Known], keys: Mapping[str, str]) -> None:
         """`known`: runs of the journal among those named here; `keys`: which of its runs hold the keys asked for."""
         cluster = self.cluster
-        full = len(cluster.runs) + len(message.submissions) > cluster.rules.open_runs
+        new = sum(one.run not in cluster.runs and not self._known(one.run, known) for one in message.submissions)
+        full = new and len(cluster.runs) + new > cluster.rules.open_runs
         if busy := cluster.stalled or (f"{len(cluster.runs)} runs are open" if full else ""):
             cluster.send(client, Failed(message.id, "busy", busy, BUSY_PAUSE))
             return
@@ -83,6 +86,10 @@ class Admission:
             reason = f"run {run.id} cannot go on: its key {run.options.key!r} is held by run {holder} now"
             cluster.send(client, Failed(message.id, "conflict", reason))
             return
+        if run.id in cluster.pruned:
+            cluster.send(client, Failed(message.id, "not-found", f"run {run.id} was pruned"))
+            return
+        cluster.ended.pop(run.id, None)
         run.round, run.control = run.round + 1, run.control + 1
         run.cancelled, run.ending, run.paused, run.active = None, None, False, True
         run.started = cluster.now
@@ -103,10 +110,12 @@ class Admission:
             if client is not None:
                 self.cluster.send(client, Failed(request, "busy", self.cluster.stalled, BUSY_PAUSE))
             return
-        for run in runs:
+        over = [run for run in runs if run not in self.cluster.runs]  # one that was opened again stays
+        for run in over:
+            self.cluster.pruned.add(run)
             self.cluster.record(None, Pruned(run, self.cluster.wall))
         if client is not None:
-            self.cluster.send(client, Done(request, str(len(runs))))
+            self.cluster.send(client, Done(request, str(len(over))))
 
     # Accepting --------------------------------------------------------------------------------------------------
 
@@ -130,7 +139,7 @@ class Admission:
                 return self._existing(client, holder, follow, known)
             if held := self.cluster.runs.get(holder):
                 self.cancel(held, f"replaced by run {one.run}")
-                awaits.add(JUST_OVER + holder)
+                awaits |= _to_be_over(held)
         self._open(client if follow else None, one, awaits, known)
         return Receipt(one.run)
 
@@ -160,9 +169,11 @@ class Admission:
         cluster.record(run, accepted, definition=one.definition, data=one.data)
         for name in options.after:
             before = self._known(name, known)
-            if name not in cluster.runs and not _succeeded(before):
+            if name == run.id or (name not in cluster.runs and not _succeeded(before)):
                 self.tracking.finish(run, "failed", RunError(None, (), _after_reason(name, before)))
                 return
+        if options.paused:
+            self._pause(run, True)
         self.arm(run)
         if run.active:
             self.tracking.assign(run)
@@ -181,9 +192,9 @@ class Admission:
         runs, keys, options = self.cluster.runs, self.cluster.keys, run.options
         if not run.active:
             run.awaits = {name for name in options.after if name in runs}
-            if options.key in keys:
-                run.awaits.add(JUST_OVER + keys[options.key])
         if options.key is not None:
+            if before := runs.get(keys.get(options.key, "")):
+                run.awaits |= _to_be_over(before)
             keys[options.key] = run.id
         self.arm(run)
         self.release(run)
@@ -222,22 +233,36 @@ class Admission:
             run.active = True
             self.tracking.assign(run)
 
-    def _pause(self, run: OpenRun, on: bool, answer: Answer) -> None:
+    def _pause(self, run: OpenRun, on: bool, answer: Answer | None = None) -> None:
         if run.paused != on:
             run.paused = on
             self.cluster.record(run, Paused(self.cluster.wall, run.control, on), answer=answer)
             if not on:
                 self.cluster.queues.wake(run)
 
+    def overdue(self, run: OpenRun) -> None:
+        """A deadline has come: of this round, or of one before it."""
+        limit = run.options.deadline
+        if limit is not None and self.cluster.now >= run.started + limit:
+            self.cancel(run, "deadline exceeded")
+
     def finished(self, ended: OpenRun, verdict: Verdict, error: RunError | None) -> None:
-        """Runs that wait for this one: only success lets them start; a replaced one just has to be over."""
+        """Tell those that wait for this run. What fails by that ends too, and is told of here in its turn."""
+        self._ended.append((ended, Known(ended.id, verdict, error)))
+        if len(self._ended) == 1:
+            for run, known in self._ended:
+                self._tell_waiting(run, known)
+            self._ended = []
+
+    def _tell_waiting(self, ended: OpenRun, known: Known) -> None:
+        """Only success lets those start that come after a run; a replaced one just has to be over."""
         for run_id in sorted(self._waiting_for.pop(ended.id, ())):
             run = self.cluster.runs.get(run_id)
             if run is None or run.active:  # it was cancelled meanwhile, and ends by that
                 continue
             run.awaits -= {ended.id, JUST_OVER + ended.id}
-            if ended.id in run.options.after and verdict != "success":
-                reason = _after_reason(ended.id, Known(ended.id, verdict, error))
+            if ended.id in run.options.after and known.verdict != "success":
+                reason = _after_reason(ended.id, known)
                 self.tracking.finish(run, "failed", RunError(None, (), reason))
             else:
                 self.release(run)
@@ -262,6 +287,11 @@ def _closed(message: Control, one: Known | None) -> Done | Failed:
     if message.verb == "cancel":
         return Done(message.id, end)
     return Failed(message.id, "conflict", f"run {message.run}: {end}")
+
+
+def _to_be_over(held: OpenRun) -> set[str]:
+    """What a run that takes this one's place waits for: its end, and the ends of those that it was to replace."""
+    return {JUST_OVER + held.id, *(name for name in held.awaits if name.startswith(JUST_OVER))}
 
 
 def _end(one: Known, verdict: Verdict) -> RunEnd:

@@ -60,6 +60,7 @@ def options_of(pipeline: Pipeline) -> RunOptions:
         not_before=pipeline.not_before,
         after=run_ids(pipeline),
         max_active=pipeline.max_active,
+        paused=pipeline.paused,
     )
 
 

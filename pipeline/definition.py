@@ -123,6 +123,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     not_before: Moment | None = None
     after: tuple[str, ...] = ()
     max_active: Annotated[int, Meta(ge=1)] | None = None
+    paused: bool = False
+    """It is paused from the beginning: nothing of it starts until somebody resumes it."""
 
 
 _encoder = msgspec.msgpack.Encoder()

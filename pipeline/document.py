@@ -30,7 +30,17 @@ P = TypeVar("P", bound="Pipeline")
 VERSION = 1
 MAX_NESTED = 16
 """How deep pipelines may stand inside jobs of pipelines."""
-_RUN_OPTIONS = ("title", "key", "on_duplicate", "priority", "on_error", "deadline", "not_before", "max_active")
+_RUN_OPTIONS = (
+    "title",
+    "key",
+    "on_duplicate",
+    "priority",
+    "on_error",
+    "deadline",
+    "not_before",
+    "max_active",
+    "paused",
+)
 _KEYS = frozenset({"version", "jobs", "edges", "data", "after", "hooks", "groups", *_RUN_OPTIONS})
 _JOB_KEYS = frozenset({"worker", "name", "data", "gate", "pipeline", *JOB_OPTIONS})
 _GROUP_KEYS = frozenset({"title", "jobs", "hooks", "on_error"})

@@ -43,6 +43,7 @@ class Pipeline:
     not_before    an aware datetime or epoch seconds, before which it does not start
     after         runs (ids, or pipelines that were started) that have to end well first
     max_active    how many of its jobs may run at the same time
+    paused        it is accepted and starts nothing until it is resumed
     hooks         jobs to run at the end: {'success': job, 'failure': job, 'always': job}
     groups        `Group`s of its jobs
     """
@@ -66,6 +67,7 @@ class Pipeline:
     not_before = Option[float | None](None)
     after = Option[tuple[Any, ...]](())
     max_active = Option[int | None](None)
+    paused = Option(False)
     hooks = Option[Mapping[HookKind, Job]]({})
     groups = Option[tuple[Group, ...]](())
 
@@ -83,6 +85,7 @@ class Pipeline:
         not_before: datetime | float | None = None,
         after: Iterable[str | Pipeline] = (),
         max_active: int | None = None,
+        paused: bool = False,
         hooks: Mapping[HookKind, Job] | None = None,
         groups: Iterable[Group] = (),
     ) -> None:
@@ -96,6 +99,7 @@ class Pipeline:
             "not_before": not_before,
             "after": after,
             "max_active": max_active,
+            "paused": paused,
             "hooks": hooks,
             "groups": groups,
         }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from .checks import Check, any_text, fault, one_of, seconds, text, unknown, whole
+from .checks import Check, any_text, fault, flag, one_of, seconds, text, unknown, whole
 from .definition import HookKind
 from .group import Group, hooks_of
 from .job import Job
@@ -73,6 +73,7 @@ _OPTIONS: dict[str, Check] = {
     "not_before": _moment,
     "after": _runs,
     "max_active": whole(1),
+    "paused": flag,
     "hooks": _hooks,
     "groups": _groups,
 }
@@ -82,5 +83,6 @@ UNSET: dict[str, Any] = {
     "priority": 0,
     "on_error": "fail",
     "after": (),
+    "paused": False,
     "groups": (),
 }
