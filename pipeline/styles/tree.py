@@ -106,6 +106,8 @@ class Arrangement:
         self._ends: dict[str, list[list[int]]] = {}
         """and the ends of the tasks with these titles."""
         self._waiting: list[tuple[int, InstanceNode]] = []
+        self._expanded: set[str] = set()
+        """Gates behind what is written by running commands: a group has not ended before they have."""
 
     def arrange(self) -> Span:
         """Everything."""
@@ -183,6 +185,7 @@ class Arrangement:
         if not (node.command and "expand" in node.inputs):
             return Span([self._add(self._make.of(node, place, name, number, priority), before)], priority + 1)
         gate = self._name(f"{name} ends")
+        self._expanded.add(gate)
         node = replace(node, inputs={**node.inputs, "before": gate})
         at = self._add(self._make.of(node, place, name, number, priority), before)
         return Span([self._add(Job.gate(gate), [at])], priority + 1)
@@ -238,7 +241,7 @@ class Arrangement:
         if handlers:
             hooks["failure"] = [*handlers, *hooks.get("failure", ())]
         policy = group.options.get("on_error") if group is not self._root else None
-        members = [job.name for job in self.jobs[first:] if job.kind != "gate"]
+        members = [job.name for job in self.jobs[first:] if job.kind != "gate" or job.name in self._expanded]
         if members and (policy or any(hooks.values())):
             self.groups.append(Group(title, members, hooks=hooks, on_error=policy))
 
