@@ -175,13 +175,16 @@ class Arrangement:
         if isinstance(node, ActionNode):
             return self._action(node, place, before, priority, number)
         if isinstance(node, InstanceNode):
-            gate = self._gate(_joined(place.name, node.title or f"Instance{number}"), before)
+            gate = self._gate(_joined(place.name, f"Instance of {node.title}"), before)
             self._waiting.append((gate, node))
             return Span([gate], priority)
         return self._task(node, place, before, priority, number)
 
     def _action(self, node: ActionNode, place: Place, before: list[int], priority: int, number: int) -> Span:
-        name = self._name(node.options.get("name") or _joined(place.name, f"Action{number}"))
+        given = node.options.get("name")
+        if given in self._names:
+            raise DefinitionError(f"{node.path}: _name={given!r} is the name of another job already")
+        name = self._name(given or _joined(place.name, f"Action{number}"))
         if not (node.command and "expand" in node.inputs):
             return Span([self._add(self._make.of(node, place, name, number, priority), before)], priority + 1)
         gate = self._name(f"{name} ends")

@@ -226,6 +226,8 @@ ACTION: dict[str, Check] = {
     "whenerror": _yes_or_no,
 }
 GROUP: dict[str, Check] = {**INHERITED, **_of_job("on_error"), "hooks": _hooks}
-RUN_OPTIONS = ("key", "on_duplicate", "priority", "on_error", "deadline", "not_before", "after", "max_active")
+RUN_OPTIONS = (
+    "key", "on_duplicate", "priority", "on_error", "deadline", "not_before", "after", "max_active", "paused",
+)  # fmt: skip
 RUN: dict[str, Check] = {**INHERITED, **dict.fromkeys(RUN_OPTIONS, _as_given), "not_before": _moment, "hooks": _hooks}
 _KINDS = frozenset({"Job", "Task", "Action", "Instance"})
