@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from ..pipeline.definition import Bind, CommandLine
@@ -72,6 +73,7 @@ class CommandRunnable(Runnable):
     def _in_folder(self, folder: pathlib.Path, text: str, assignment: Assignment) -> Any:
         (folder / "input.json").write_text(text, encoding="utf-8")
         code, tail = self._execute(folder, assignment)
+        code = self._judged(code, folder)
         if code:
             _to_log(folder / "stdout")
             raise CommandFailed(self.shown, _ending(code), code if code > 0 else 128 - code, tail)
@@ -79,7 +81,20 @@ class CommandRunnable(Runnable):
         if output.exists() and output.stat().st_size:
             _to_log(folder / "stdout")
             return self._from_file(output)
-        return _from_text(self._read(folder / "stdout"))
+        return self._from_output(self._read(folder / "stdout"))
+
+    # What a dialect may do otherwise --------------------------------------------------------------------------------
+
+    def _look(self, folder: pathlib.Path) -> None:
+        """Called a few times a second while the program runs."""
+
+    def _judged(self, code: int, folder: pathlib.Path) -> int:
+        """The exit code that counts."""
+        return code
+
+    def _from_output(self, text: str) -> Any:
+        """The result, from what the program has printed."""
+        return _from_text(text)
 
     @property
     def shown(self) -> str:
@@ -94,7 +109,7 @@ class CommandRunnable(Runnable):
         try:
             with self._interruption.shielded():
                 process = self._start(folder, self._environment(folder, assignment))
-            tail = _pump(process)
+            tail = _pump(process, lambda: self._look(folder))
             return process.wait(), tail.decode("utf-8", "replace")
         except BaseException:
             if process is not None:
@@ -158,13 +173,23 @@ class CommandRunnable(Runnable):
         return file.read_text(encoding="utf-8", errors="replace")
 
 
-def _pump(process: subprocess.Popen[bytes]) -> bytes:
+def runnable_of(name: str, command: CommandLine, interruption: Interruption) -> CommandRunnable:
+    """A command line as a worker, in its dialect."""
+    if command.dialect == "alfred":
+        from .dialect import AlfredCommand
+
+        return AlfredCommand(name, command, interruption)
+    return CommandRunnable(name, command, interruption)
+
+
+def _pump(process: subprocess.Popen[bytes], look: Callable[[], None]) -> bytes:
     """Pass standard error on to the log until the command ends; returns its end."""
     assert process.stderr is not None
     pipe = process.stderr.fileno()
     tail = b""
     patience = 0.0
     while True:
+        look()
         if not patience and process.poll() is not None:
             _signal(process, signal.SIGKILL)  # what it left behind in its group may hold the pipe open
             patience = time.monotonic() + LOOK_EVERY

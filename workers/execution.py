@@ -21,7 +21,7 @@ from ..pipeline.task import Assignment, Outcome, RunHeader, Task, unpack_task
 from .answers import InvalidAnswer, understand
 from .capture import Capture, tail
 from .catalog import Catalog
-from .command import CommandRunnable
+from .command import runnable_of
 from .coroutines import Coroutines
 from .current import CurrentJob, Report, running
 from .failures import failure_of
@@ -116,7 +116,7 @@ class Execution:
             if task.command is None:
                 found = self._catalog[task.worker]
             else:
-                found = CommandRunnable(task.worker, task.command, self._interruption)
+                found = runnable_of(task.worker, task.command, self._interruption)
             if len(self._tasks) >= KEPT_TASKS:
                 self._tasks.clear()
             known = self._tasks[packed] = task, found

@@ -25,7 +25,7 @@ from .blocks import Action, Instance, Job, Task
 
 Actions = list[Action]
 Nodes = list[Task | Instance]
-RESERVED = frozenset({"title", "children", "cmds", "parallel", "argv", "input", "expand", "dirmaps", "minrunsecs"})
+RESERVED = frozenset({"title", "children", "cmds", "parallel", "argv", "before", "state", "error"})
 """Keys with a meaning of ours: an unknown option of such a name is kept with its hyphen."""
 RETRIES = 3
 """Tries in all of a command that ends with an exit code of its -retryrc."""
@@ -54,7 +54,14 @@ class Around:
 
     def expanded(self) -> dict[str, Any]:
         """What the tasks that a command prints have around them, as data that travels with it."""
-        given = {"service": self.service, "tags": list(self.limits), "env": dict(self.env), "cwd": self.cwd}
+        variables = {name: text for name, text in self.scope.values.items() if name not in self.scope.counted}
+        given = {
+            "service": self.service,
+            "tags": list(self.limits),
+            "env": dict(self.env),
+            "cwd": self.cwd,
+            "variables": variables,
+        }
         return {name: value for name, value in given.items() if value}
 
 
@@ -173,7 +180,7 @@ class Builder:
         inside: dict[str, Any] = {"_role": None, "_whenerror": False, "argv": values.command(expression.words[0])}
         service = self._service(values, around.service) if values.text("service").strip() else ""
         env, keys = values.setting()
-        codes, longest, shortest = values.codes("retryrc"), values.number("maxrunsecs", 0), values.number("minrunsecs", 0)
+        codes, longest = values.codes("retryrc"), values.number("maxrunsecs", 0)
         inside |= _present(
             _role=service,
             _limits=values.names("tags"),
@@ -181,15 +188,14 @@ class Builder:
             _resources=self._slots(values),
             _retry={"tries": RETRIES, "on": codes} if codes else None,
             _timeout=longest,
-            minrunsecs=shortest,
+            minrunsecs=values.number("minrunsecs", 0),
             envkey=" ".join(keys),
         )
-        inside |= self._kept(values)
         if values.flag("expand"):
             inside["expand"] = around.expanded()
         if around.maps and ("expand" in inside or any("%D(" in one for one in inside["argv"])):
             inside["dirmaps"] = [list(one) for one in around.maps]
-        return Action.of(inside)
+        return Action.of({**inside, **self._kept(values)})
 
     # Blocks ----------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,62 @@
+"""What a command with `-expand` has printed: tasks, which are grafted into its run as subtasks of its own task.
+
+They come after the command and before whatever comes after it. What stood around the command in its script is around
+them too: service, tags, environment, variables and path maps. A run that goes on has no place for hooks of a part that
+comes later, so that tasks which are grafted have no `-cleanup` and no `-postscript`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..answers import Graft
+from ..errors import DefinitionError
+from .alfsource import AlfscriptError, Source
+from .alftexts import Scope
+from .alftree import Around, Builder
+from .tree import graft_of
+
+
+def expanded(text: str | bytes, given: Mapping[str, Any], job: str) -> Graft:
+    """The graft that the printed text stands for; `given` are the command's inputs, `job` is its name.
+
+    Raises `AlfscriptError`.
+    """
+    source = Source.of(text, f"the output of {job}")
+    around = _around(given)
+    try:
+        nodes = Builder(source).tasks(around)
+        result = {"tasks": [node.title for node in nodes]}
+        if not nodes:
+            return Graft(result)
+        return graft_of(nodes, name=job, before=given["before"], options=_options(around), result=result)
+    except RecursionError:
+        raise source.error(0, "the tasks are nested too deeply to be read from here", shown="") from None
+    except AlfscriptError:
+        raise
+    except DefinitionError as error:
+        raise source.error(0, str(error), shown="") from None
+
+
+def _around(given: Mapping[str, Any]) -> Around:
+    known = given["expand"]
+    return Around(
+        scope=Scope(dict(known.get("variables", {}))),
+        service=known.get("service", ""),
+        limits=tuple(known.get("tags", ())),
+        env=tuple(known.get("env", {}).items()),
+        cwd=known.get("cwd", ""),
+        maps=tuple(tuple(one) for one in given.get("dirmaps", ())),
+    )
+
+
+def _options(around: Around) -> dict[str, Any]:
+    """What the new tasks inherit."""
+    options: dict[str, Any] = {
+        "role": around.service,
+        "limits": around.limits,
+        "env": dict(around.env),
+        "cwd": around.cwd,
+    }
+    return {"dialect": "alfred", **{name: value for name, value in options.items() if value}}
