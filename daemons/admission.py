@@ -249,9 +249,12 @@ class Admission:
     def finished(self, ended: OpenRun, verdict: Verdict, error: RunError | None) -> None:
         """Tell those that wait for this run. What fails by that ends too, and is told of here in its turn."""
         self._ended.append((ended, Known(ended.id, verdict, error)))
-        if len(self._ended) == 1:
+        if len(self._ended) > 1:
+            return
+        try:
             for run, known in self._ended:
                 self._tell_waiting(run, known)
+        finally:
             self._ended = []
 
     def _tell_waiting(self, ended: OpenRun, known: Known) -> None:

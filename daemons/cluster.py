@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ..pipeline.facts import Fact, Finished, RunError, Verdict, pack_fact
+from ..pipeline.facts import Fact, Finished, Pruned, RunError, Verdict, pack_fact
 from .effects import Record, RouterEffect, Send
 from .grants import Grants, ResultCache
 from .items import Key, State
@@ -80,6 +80,8 @@ class Cluster:
         self.runs: dict[str, OpenRun] = {}
         self.ended: dict[str, Known] = {}
         """Runs that are over, until their end is on disk and the journal can tell it."""
+        self.pruned: set[str] = set()
+        """Runs that are pruned, until that is on disk: the journal still shows them as ended."""
         self.keys: dict[str, str] = {}
         """By key: the newest run that has it, among those that are open or in `ended`."""
         self.brokers: dict[str, BrokerMember] = {}
@@ -147,6 +149,8 @@ class Cluster:
     def on_disk(self, records: Iterable[Record]) -> None:
         """These can be read from the journal from now on."""
         for record in records:
+            if type(record.fact) is Pruned:
+                self.pruned.discard(record.fact.run)
             over = self.ended.pop(str(record.run), None) if type(record.fact) is Finished else None
             if over is not None and over.key is not None and self.keys.get(over.key) == over.run:
                 del self.keys[over.key]

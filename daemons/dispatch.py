@@ -168,6 +168,8 @@ class Dispatch:
 
     def next_deadline(self) -> float:
         cluster = self.cluster
+        if cluster.stalled:
+            return float("inf")
         heard = [one.heard + cluster.rules.hand_on for one in cluster.brokers.values()]
         heard += [one.heard + cluster.rules.silent for one in cluster.pipeliners.values()]
         return min([cluster.timers.next(), *heard])
@@ -188,7 +190,7 @@ class Dispatch:
             case "release", str() as run_id if run := self.cluster.runs.get(run_id):
                 self.admission.release(run)
             case "deadline", str() as run_id if run := self.cluster.runs.get(run_id):
-                self.admission.cancel(run, "deadline exceeded")
+                self.admission.overdue(run)
             case "settle", _:
                 self.leasing.settle()
             case "adopt orphans", _:

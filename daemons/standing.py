@@ -43,7 +43,8 @@ class Standing:
     options: RunOptions = _DEFAULTS
     accepted_at: float = 0.0
     started_at: float | None = None
-    """Wall time of its `Released`, or of its `Accepted` when it did not have to wait."""
+    """Wall time at which its round began: of its `Released`, or of its `Accepted` when it did not have to wait, or of
+    its last `Reopened`."""
     parent: tuple[str, str, Path] | None = None
     active: bool = True
     control: int = 0
@@ -80,6 +81,7 @@ class Standing:
             case Reopened():
                 self.round, self.control = fact.round, fact.control
                 self.cancelled = self.ending = self.finished = None
+                self.started_at = fact.at
             case Ending():
                 self.ending = (fact.verdict, fact.error)
             case Finished():
