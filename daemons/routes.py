@@ -3,6 +3,10 @@
 A peer is known by the identity in its envelopes, never by the routing id of its connection. What cannot be sent (the
 peer is gone, or its pipe is full because it does not read) is dropped: the gap in the numbers tells the peer, who then
 says its whole state again. So a slow peer slows only itself, and nothing is kept for it here.
+
+Numbers begin with a session. A session that is taken up in the middle (its route was forgotten, or an envelope of an
+older session came late and took its place) goes on with numbers that its peer cannot expect: it must not take what
+follows for a continuation of what it has.
 """
 
 from __future__ import annotations
@@ -21,6 +25,10 @@ IDLE = 300.0
 LAZY = 0.02
 """Seconds that a message nobody waits for may wait for company: every envelope wakes a process."""
 PATIENT = (Noted, Drop)
+MIDWAY = 1 << 40
+"""Where the numbers of a session go on that was taken up in the middle."""
+LEFT = 4
+"""Sessions of a peer that are remembered after it has left them."""
 
 
 @dataclass(slots=True)
@@ -31,6 +39,8 @@ class Route:
     received: int = 0
     sent: int = 0
     lazy: list[FromRouter] = field(default_factory=list)
+    left: tuple[str, ...] = ()
+    """Sessions before this one."""
 
 
 class Routes:
@@ -50,9 +60,13 @@ class Routes:
     def arrived(self, address: bytes, envelope: Inbound, now: float) -> bool:
         """Learn where the sender is. False when an envelope is missing before this one."""
         route = self._routes.get(envelope.sender)
+        begins = envelope.number == 1
         if route is None or envelope.session != route.session:
-            route = self._routes[envelope.sender] = Route(address, envelope.session, now)
-        whole = envelope.number == route.received + 1
+            left = (*route.left, route.session)[-LEFT:] if route else ()
+            begins = begins and envelope.session not in left
+            route = Route(address, envelope.session, now, 0, 0 if begins else MIDWAY, left=left)
+            self._routes[envelope.sender] = route
+        whole = envelope.number == route.received + 1 and (begins or route.received > 0)
         route.address, route.heard, route.received = address, now, envelope.number
         return whole
 
