@@ -172,9 +172,11 @@ class Tracking:
             self.cluster.send(peer, Again())
             return None
         run = self.cluster.runs.get(run_id)
-        if run is None or run.owner != peer or run.take != take:
+        if run is None or run.owner != peer:
             self.cluster.send(peer, Drop(run_id, take))
             return None
+        if run.take != take:
+            return None  # the newer take is on its way; to drop what it builds on would leave it without a definition
         if not run.confirmed:
             run.confirmed, run.takes_lost = True, 0
             if self._suspect == run_id:
