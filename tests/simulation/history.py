@@ -15,6 +15,7 @@ from headrace.daemons.effects import Record
 from headrace.daemons.protocol import (
     Done,
     Endings,
+    Failed,
     FromRouter,
     HandedBack,
     News,
@@ -297,6 +298,8 @@ class History:
                     raise Violation("G1 nothing lost", f"the Router does not know {unknown}, which it acknowledged")
             case Noted():
                 self._noted(message)
+            case Failed(id=request) if message.code != "busy" and 0 < self.answers.get(request, 0) <= self.synced:
+                raise Violation("G8 requests", f"{message}, and fact {self.answers[request]} has carried it out")
             case Done():
                 if self.answers.get(message.id, 0) > self.synced:
                     raise Violation("G1 commit before send", f"{message} left before its fact was on disk")
