@@ -165,6 +165,7 @@ class Dispatch:
             self._due(what, subject)
         self.leasing.lose_silent()
         self.tracking.lose_silent()
+        self.tracking.bury()
 
     def next_deadline(self) -> float:
         cluster = self.cluster

@@ -74,6 +74,6 @@ class OpenRun:
             del unseen[key]
 
     def blocked(self) -> bool:
-        """No item of this run may be granted now."""
+        """No item of this run may be granted now. Of a run that was cancelled only hooks are left: no pause stops them."""
         limit = self.options.max_active
-        return self.paused or (limit is not None and self.leased >= limit)
+        return (self.paused and self.cancelled is None) or (limit is not None and self.leased >= limit)

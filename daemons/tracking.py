@@ -36,6 +36,7 @@ class Tracking:
         self._orphans: dict[str, None] = {}
         self._suspects: dict[str, None] = {}
         self._suspect: str | None = None
+        self._parked: dict[str, None] = {}
         self._gathering_until = float("-inf")
 
     # Membership of Pipeliners -----------------------------------------------------------------------------------
@@ -56,7 +57,7 @@ class Tracking:
         pipeliner.session, pipeliner.heard = session, cluster.now
         cluster.send(peer, cluster.welcome)
         holds = {run_id: seen for run_id, _, seen in hello.runs}
-        for run_id in [name for name in pipeliner.runs if name not in holds]:
+        for run_id in sorted(pipeliner.runs - holds.keys()):
             self.assign(cluster.runs[run_id], pipeliner)
         for run_id, seen in holds.items():
             run = cluster.runs.get(run_id)
@@ -108,10 +109,18 @@ class Tracking:
                 continue
             if run.takes_lost >= self.cluster.rules.lost_takes:
                 run.parked = f"{run.takes_lost} Pipeliners died reading it, so nobody is given it any more"
+                self._parked[run_id] = None
                 logger.error("run %s is parked: %s", run.id, run.parked)
                 continue
             self._suspect = run_id
             self.assign(run)
+
+    def bury(self) -> None:
+        """Parked runs have nobody to judge them: those that were cancelled end here, when nothing of them runs."""
+        for run_id in [name for name in self._parked if self.cluster.runs[name].cancelled is not None]:
+            run = self.cluster.runs[run_id]
+            if not run.live and not self.leasing.may_run_elsewhere(run):
+                self.finish(run, *(run.ending or ("cancelled", RunError(None, (), f"{run.cancelled}; {run.parked}"))))
 
     # Takes ------------------------------------------------------------------------------------------------------
 
@@ -130,6 +139,8 @@ class Tracking:
         run.take, run.owner, run.confirmed = self._takes, pipeliner.identity, False
         pipeliner.runs.add(run.id)
         facts = cluster.take_news(run)
+        if held is not None and facts:
+            held = min(held, facts[0][0] - 1)  # what this turn has recorded was not told yet
         if run.definition is not None:
             definition, run.definition = run.definition, None
             facts, run.backlog = run.backlog + facts, []
@@ -233,12 +244,13 @@ class Tracking:
         del cluster.runs[run.id]
         cluster.ended[run.id] = Known(run.id, verdict, error, duration, cluster.wall, run.options.key)
         self._orphans.pop(run.id, None)
+        self._parked.pop(run.id, None)
         cluster.queues.forget(run)
         if owner := cluster.pipeliners.get(run.owner or ""):
             owner.runs.discard(run.id)
             cluster.take_news(run)
             cluster.send(owner.identity, Drop(run.id, run.take))
         end = RunEnd(run.id, verdict, duration, cluster.wall, error)
-        for client in run.followers:
+        for client in sorted(run.followers):
             cluster.tell_end(client, end)
         self.after_finish(run, verdict, error)
