@@ -55,6 +55,9 @@ COMMANDS = {
         "config": "configuration",
         "completion": "completion",
     },
+    "Job maps": {
+        "namespace": "namespace",
+    },
 }
 """Heading of the help, command, module below `commands` that has it as `<command>_command`."""
 MODULES = {name: module for group in COMMANDS.values() for name, module in group.items()}

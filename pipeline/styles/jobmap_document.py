@@ -21,7 +21,7 @@ from ..names import check_names
 from .aggregate import Aggregate
 from .datasource import Content, DataSource, Unreadable
 from .jobmap_flow import check_flow
-from .namespaces import BadDefinition, Method, Namespace, Namespaces
+from .namespaces import TASKS, BadDefinition, Method, Namespace, Namespaces, method_path
 from .problems import JobMapError, Problem
 from .typecheck import fits, value_fits
 
@@ -317,7 +317,7 @@ class _Methods:
             method = namespace.method(task.method) if task.method.isidentifier() else None
         except BadDefinition as error:
             for reason in error.reasons:
-                wrong(task.name, "method", f"its definition {namespace.folder / task.method}.json: {reason}")
+                wrong(task.name, "method", f"its definition {method_path(namespace, task.method)}: {reason}")
             return None
         if method is None:
             known = _nearest(task.method, namespace.methods)
@@ -325,10 +325,10 @@ class _Methods:
             return None
         try:
             if namespace.functions is not None and task.method not in namespace.functions:
-                wrong(task.name, "method", f"{namespace.folder / 'tasks.py'} has no function {task.method!r}")
+                wrong(task.name, "method", f"{namespace.folder / TASKS} has no function {task.method!r}")
         except BadDefinition as error:
             for reason in error.reasons:
-                wrong(task.name, "method", f"{namespace.folder / 'tasks.py'}: {reason}")
+                wrong(task.name, "method", f"{namespace.folder / TASKS}: {reason}")
         return method
 
 

@@ -81,14 +81,14 @@ class Namespace:
 
     def definition(self, method: str) -> dict[str, Any]:
         """The definition as its file has it. Raises `BadDefinition`."""
-        document = _document(self.folder / f"{method}.json")
+        document = _document(method_path(self, method))
         if not isinstance(document, dict):
             raise BadDefinition(["it has to be a map with name, consumes, produces, init_args and description"])
         return document
 
     def method(self, method: str) -> Method | None:
         """What the definition says, checked; None when there is no such file. Raises `BadDefinition`."""
-        if not (self.folder / f"{method}.json").is_file():
+        if not method_path(self, method).is_file():
             return None
         return _checked(method, self.definition(method))
 
@@ -96,6 +96,11 @@ class Namespace:
     def functions(self) -> frozenset[str] | None:
         """Names at the top of `tasks.py`; None when only running it would tell. Raises `BadDefinition`."""
         return _names(self.folder / TASKS)
+
+
+def method_path(namespace: Namespace, method: str) -> Path:
+    """Where a method's definition stands."""
+    return namespace.folder / f"{method}.json"
 
 
 class Namespaces:
