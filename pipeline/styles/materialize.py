@@ -201,14 +201,16 @@ def _check_class(step: Step) -> None:
 
 
 def _check_offered(running: Sequence[Step], manager: PipelineManager) -> None:
-    """Steps that no Broker has would wait for ever. Without any Broker they wait for one to come."""
+    """Steps that no Broker has would wait for ever. While there is none, or one that starts, they wait for it."""
     from ..names import name_of as worker_of
 
     offers = [broker["workers"] for broker in manager.cluster()["brokers"]]
+    if not offers or not all(offers):
+        return
     offered = {name for offer in offers for name in offer}
     for step in running:
         worker = worker_of(type(step)) or ""
-        if offers and worker not in offered and not isinstance(step, BUILT_IN):
+        if worker not in offered and not isinstance(step, BUILT_IN):
             raise NotFound(
                 "worker", worker, f"step {name_of(step)!r} needs it: start Brokers with the module that has this class"
             )
