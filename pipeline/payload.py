@@ -183,6 +183,8 @@ def _explained(value: Any, where: str, error: Exception) -> ValueNotSupported:
                     return ValueNotSupported(_elided(place), _type_name(item), reason)
             elif id(item) in open_ids:
                 return ValueNotSupported(_elided(place), _type_name(item), "it contains itself")
+            elif len(stack) >= MAX_DEPTH:
+                return ValueNotSupported(_elided(place), _type_name(item), _TOO_DEEP)
             elif id(item) not in done_ids:
                 open_ids.add(id(item))
                 stack.append((place, item, children))

@@ -29,6 +29,7 @@ class Capture:
         self._first.parent.mkdir(parents=True, exist_ok=True)
         self._number = max((number for number, _ in self._files()), default=0)
         self._start = 0
+        self._inode = 0
         self.file = ""
 
     def install(self) -> None:
@@ -39,26 +40,48 @@ class Capture:
     def attempt_ended(self) -> Region | None:
         """The output since the last call; None when there is none."""
         _flush()
-        end = os.lseek(1, 0, os.SEEK_CUR)
-        start, self._start = self._start, end
-        if end == start:
+        size = self._size()
+        if size is None:
+            self._mend()
             return None
-        region = (self.file, start, end - start)
-        if end >= self._max_size:
+        start, self._start = self._start, size
+        if size == start:
+            return None
+        region = (self.file, start, size - start)
+        if size >= self._max_size:
             self._number += 1
             self._open()
             self._forget()
         return region
 
+    def _size(self) -> int | None:
+        """Bytes in the file; None when this process does not write there any more."""
+        try:
+            out, err = os.fstat(1), os.fstat(2)
+        except OSError:
+            return None
+        intact = out.st_ino == self._inode == err.st_ino and not _is_shut(sys.stdout) and not _is_shut(sys.stderr)
+        return out.st_size if intact else None
+
+    def _mend(self) -> None:
+        """User code has closed its output, or put something else there: the next attempt is not to suffer for it."""
+        self._open()
+        if _is_shut(sys.stdout):
+            sys.stdout = _text(1)
+        if _is_shut(sys.stderr):
+            sys.stderr = _text(2)
+
     def _open(self) -> None:
         self.file = str(self._name(self._number))
         target = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        os.lseek(target, 0, os.SEEK_END)
+        found = os.fstat(target)
+        self._inode, self._start = found.st_ino, found.st_size
         _flush()
-        os.dup2(target, 1)
-        os.dup2(target, 2)
-        os.close(target)
-        self._start = os.lseek(1, 0, os.SEEK_CUR)
+        for descriptor in (1, 2):
+            os.dup2(target, descriptor)
+            os.set_inheritable(descriptor, True)
+        if target > 2:
+            os.close(target)
 
     def _name(self, number: int) -> Path:
         first = self._first
@@ -106,6 +129,10 @@ class _Unfailing(io.FileIO):
 def _text(descriptor: int) -> io.TextIOWrapper:
     raw = io.BufferedWriter(_Unfailing(descriptor, "w", closefd=False))
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def _is_shut(stream: Any) -> bool:
+    return stream is None or getattr(stream, "closed", False) is True
 
 
 def _flush() -> None:

@@ -339,3 +339,13 @@ def test_a_library_that_is_missing_is_named_with_the_remedy(monkeypatch: pytest.
 def test_uuids_and_dates_are_small() -> None:
     assert len(pack(UUID(int=1))) == 18
     assert len(pack(date(2024, 1, 1))) < 16
+
+
+def test_what_is_nested_a_hundred_thousand_deep_is_refused_without_a_walk_to_its_bottom() -> None:
+    """Every level of the walk writes down its place: the places of all levels would be gigabytes."""
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(ValueNotSupported, match="nested too deep") as refused:
+        pack(value, "the result")
+    assert refused.value.where.startswith("the result[0][0]")

@@ -6,6 +6,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 from headrace.workers.capture import tail
 
 
@@ -109,3 +111,34 @@ def test_the_tail_is_bounded_and_whole_characters(tmp_path: Path) -> None:
     assert tail((str(log), 0, 10_000), 4097) == "é" * 2048
     assert tail((str(tmp_path / "gone"), 0, 5)) == ""
     assert tail(None) == ""
+
+
+@pytest.mark.parametrize(
+    "rudeness",
+    [
+        "os.close(1); os.close(2)",
+        "os.close(2)",
+        "os.closerange(0, 3)",
+        "sys.stdout.close(); sys.stderr.close()",
+        "sys.stdout = sys.stderr = None",
+        "os.dup2(os.open(os.devnull, os.O_WRONLY), 1)",
+        "os.close(1); os.open(os.devnull, os.O_WRONLY)",
+    ],
+)
+def test_output_that_user_code_has_closed_is_there_again_for_the_next_attempt(tmp_path: Path, rudeness: str) -> None:
+    told = run(
+        f"""
+        import subprocess
+        capture = Capture(sys.argv[1])
+        capture.install()
+        print("before")
+        {rudeness}
+        capture.attempt_ended()
+        print("from print")
+        sys.stderr.write("from stderr\\n")
+        subprocess.run(["echo", "from a child"])
+        os.write(9, tail(capture.attempt_ended()).encode())
+        """,
+        tmp_path / "worker-0.log",
+    )
+    assert told == "from print\nfrom stderr\nfrom a child\n"
