@@ -63,6 +63,11 @@ class Charges:
         """(run, take, last fact seen) of everything held, for a Hello."""
         return tuple((one.run, one.take, 0 if one.broken else one.last) for one in self._charges.values())
 
+    def await_takes(self) -> None:
+        """A new session begins: of every run something may be missing, until the Router has given it anew."""
+        for charge in self._charges.values():
+            charge.take = 0
+
     def handle(self, message: FromRouter) -> None:
         match message:
             case News():

@@ -89,7 +89,9 @@ class Pipeliner:
         return Beat(now, seen, busy=len(self._charges))
 
     def _hello(self) -> Hello:
-        return Hello("pipeliner", place(), release=__version__, runs=self._charges.holding())
+        held = self._charges.holding()
+        self._charges.await_takes()
+        return Hello("pipeliner", place(), release=__version__, runs=held)
 
     def _goodbye(self, link: Link) -> None:
         if self._session.joined:
