@@ -1,5 +1,5 @@
-"""Alfred scripts: `loads(text)` and `load(path)` read them into a block tree."""
+"""Alfred scripts: `loads(text)` and `load(path)` read them into a block tree, `dumps(tree)` writes one."""
 
-from .pipeline.styles.alfscript import AlfscriptError, load, loads
+from .pipeline.styles.alfscript import AlfscriptError, dumps, load, loads
 
-__all__ = ["AlfscriptError", "load", "loads"]
+__all__ = ["AlfscriptError", "dumps", "load", "loads"]

@@ -4,9 +4,9 @@
     Linux && !Slow
     (Linux || Mac), "blender-4*"
 
-`&&` (or a comma) binds stronger than `||`, and `!` strongest; a name in quotation marks may hold blanks, and `*` and `?`
-stand for any characters and for one. Names are compared without regard to capitals. A comparison of a machine's figures
-(`@.mem > 2`) is read and kept, but nothing here knows such figures: `without_figures` leaves them out.
+`&&` (or a comma) binds stronger than `||`, and `!` strongest; a name in quotation marks may hold blanks, and `*` and
+`?` stand for any characters and for one. Names are compared without regard to capitals. A comparison of a machine's
+figures (`@.mem > 2`) is read and kept, but nothing here knows such figures: `without_figures` leaves them out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a command with `-expand` has printed: tasks, which are grafted into its run as subtasks of its own task.
 
 They come after the command and before whatever comes after it. What stood around the command in its script is around
-them too: service, tags, environment, variables and path maps. A run that goes on has no place for hooks of a part that
+them too: service, tags, environment and path maps. A run that goes on has no place for hooks of a part that
 comes later, so that tasks which are grafted have no `-cleanup` and no `-postscript`.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 
 from ..answers import Graft
 from ..errors import DefinitionError
+from .alfoptions import present
 from .alfsource import AlfscriptError, Source
-from .alftexts import Scope
 from .alftree import Around, Builder
 from .tree import graft_of
 
@@ -40,23 +40,15 @@ def expanded(text: str | bytes, given: Mapping[str, Any], job: str) -> Graft:
 
 
 def _around(given: Mapping[str, Any]) -> Around:
-    known = given["expand"]
-    return Around(
-        scope=Scope(dict(known.get("variables", {}))),
-        service=known.get("service", ""),
-        limits=tuple(known.get("tags", ())),
-        env=tuple(known.get("env", {}).items()),
-        cwd=known.get("cwd", ""),
-        maps=tuple(tuple(one) for one in given.get("dirmaps", ())),
-    )
+    known = dict(given["expand"])
+    return Around(service=known.pop("service", ""), inherited=known, maps=given.get("dirmaps", []))
 
 
 def _options(around: Around) -> dict[str, Any]:
     """What the new tasks inherit."""
-    options: dict[str, Any] = {
-        "role": around.service,
-        "limits": around.limits,
-        "env": dict(around.env),
-        "cwd": around.cwd,
+    known = around.inherited
+    limits = tuple(known.get("tags", ()))
+    return {
+        "dialect": "alfred",
+        **present(role=around.service, limits=limits, env=known.get("env"), cwd=known.get("cwd")),
     }
-    return {"dialect": "alfred", **{name: value for name, value in options.items() if value}}

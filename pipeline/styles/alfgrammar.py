@@ -14,70 +14,35 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 Place = Literal["script", "tasks", "commands", "assignments"]
-Value = Literal["text", "flag", "whole", "number", "seconds", "names", "codes", "list", "tasks", "commands", "assignments"]
 
-TEXTS = ("comment", "msg", "metadata", "metrics")
-POLICIES = ("tier", "projects", "crews", "editpolicy", "etalevel")
-LOOPS = ("resumewhile", "resumepin", "resumeblock")
-
-_EVERY: dict[str, Value] = {
-    "service": "text",
-    "atleast": "whole",
-    "atmost": "whole",
-    "samehost": "flag",
-    **dict.fromkeys(TEXTS, "text"),
+_GROUPS = {
+    *("title", "subtasks", "cmds", "serialsubtasks", "service", "atleast"),
+    *("cleanup", "postscript", "whendone", "whenerror", "whenalways"),
 }
-_GROUPS: dict[str, Value] = {
-    "title": "text",
-    "subtasks": "tasks",
-    "cmds": "commands",
-    "serialsubtasks": "flag",
-    "cleanup": "commands",
-    "postscript": "commands",
-    "whendone": "commands",
-    "whenerror": "commands",
-    "whenalways": "commands",
-    "chaser": "text",
-    "preview": "text",
+_COMMANDS = {
+    *("service", "tags", "atleast", "retryrc", "minrunsecs", "maxrunsecs", "expand", "envkey", "when"),
 }
-_COMMANDS: dict[str, Value] = {
-    "tags": "names",
-    "retryrc": "codes",
-    "minrunsecs": "seconds",
-    "maxrunsecs": "seconds",
-    "expand": "flag",
-    "id": "text",
-    "refersto": "text",
-    "envkey": "list",
-    "when": "text",
-    **dict.fromkeys(LOOPS, "text"),
+READ: dict[str, frozenset[str]] = {
+    "Job": frozenset(
+        {
+            *_GROUPS,
+            *("tags", "maxactive", "priority", "pbias", "after", "afterjids", "paused", "pause"),
+            *("init", "envkey", "dirmaps", "spoolcwd"),
+        }
+    ),
+    "Task": frozenset(_GROUPS),
+    "Cmd": frozenset(_COMMANDS),
+    "RemoteCmd": frozenset(_COMMANDS),
+    "Instance": frozenset(),
+    "Iterate": frozenset({"from", "to", "by", "template", "subtasks"}),
+    "Assign": frozenset(),
 }
-
-OPTIONS: dict[str, dict[str, Value]] = {
-    "Job": {
-        **_EVERY,
-        **_GROUPS,
-        "tags": "names",
-        "maxactive": "whole",
-        "priority": "number",
-        "pbias": "number",
-        "after": "text",
-        "afterjids": "names",
-        "paused": "flag",
-        "pause": "flag",
-        "init": "assignments",
-        "envkey": "list",
-        "dirmaps": "list",
-        "spoolcwd": "text",
-        **dict.fromkeys(POLICIES, "text"),
-    },
-    "Task": {**_EVERY, **_GROUPS, "id": "text", "refersto": "text", **dict.fromkeys(LOOPS, "text")},
-    "Cmd": {**_EVERY, **_COMMANDS},
-    "RemoteCmd": {**_EVERY, **_COMMANDS},
-    "Instance": {},
-    "Iterate": {"from": "whole", "to": "whole", "by": "whole", "template": "text", "subtasks": "tasks"},
-    "Assign": {},
-}
+"""Options with a meaning here."""
+LOOPS = frozenset({"resumewhile", "resumepin", "resumeblock"})
+"""They would run a command again and again: nothing here does."""
+_NOTES = {"comment", "msg", "metadata", "metrics", "atmost", "samehost", "id", "refersto", "chaser", "preview"}
+KEPT = frozenset({*_NOTES, *LOOPS, "tier", "projects", "crews", "editpolicy", "etalevel", "spoolcwd"})
+"""Options that are known, and mean nothing here: kept under their names, without a warning but for loops."""
 WITHOUT_OPTIONS = frozenset({"Instance", "Assign"})
 """Their words are what they are, also those that begin with a hyphen."""
 
@@ -114,10 +79,38 @@ PLACES: dict[Place, str] = {
     "assignments": "under -init",
 }
 TCL = frozenset(
-    "after append apply array break catch cd clock close concat continue dict encoding eof error eval exec exit expr "
-    "fblocked fconfigure file flush for foreach format gets glob global history if incr info interp join lappend "
-    "lindex linsert list llength load lrange lreplace lsearch lset lsort namespace open package pid proc puts pwd read "
-    "regexp regsub rename return scan seek set socket source split string subst switch tell time trace unknown unset "
-    "update uplevel upvar variable vwait while".split()
+    {
+        *(
+            "after",
+            "append",
+            "array",
+            "break",
+            "catch",
+            "cd",
+            "close",
+            "concat",
+            "continue",
+            "dict",
+            "encoding",
+            "eval",
+        ),
+        *("exec", "exit", "expr", "file", "for", "foreach", "format", "global", "if", "incr", "info", "interp", "join"),
+        *("lappend", "lindex", "list", "load", "lset", "namespace", "open", "package", "proc", "puts", "pwd", "regexp"),
+        *(
+            "regsub",
+            "rename",
+            "return",
+            "set",
+            "socket",
+            "source",
+            "split",
+            "string",
+            "subst",
+            "switch",
+            "time",
+            "trace",
+        ),
+        *("unset", "uplevel", "upvar", "variable", "vwait", "while"),
+    }
 )
 """Commands of Tcl's: named in the complaint about one that stands where an expression begins."""

@@ -57,10 +57,9 @@ class Steps:
         if len(found) == 1:
             return found[0]
         if found:
-            lines = [str(self._line(one)) for one in found[:5]]
-            raise step.expression.error(
-                f"{len(found)} tasks are called {shortened(step.title)!r} (lines {', '.join(lines)}): which one is meant?"
-            )
+            lines = ", ".join(str(self._line(one)) for one in found[:5])
+            title = shortened(step.title)
+            raise step.expression.error(f"{len(found)} tasks are called {title!r} (lines {lines}): which one is meant?")
         near = nearest(step.title, titles)
         hint = f"; did you mean {near!r}?" if near else ""
         raise step.expression.error(f"there is no task {shortened(step.title)!r}{hint}")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from .alfsource import MAX_SIZE, AlfscriptError, Source
 from .alftree import Builder
+from .alfwriter import dumps
 from .blocks import Job
 
 
@@ -37,4 +38,4 @@ def load(path: str | os.PathLike[str]) -> Job:
     return loads(data, str(place))
 
 
-__all__ = ["AlfscriptError", "load", "loads"]
+__all__ = ["AlfscriptError", "dumps", "load", "loads"]

@@ -1,9 +1,9 @@
 """What the words of an Alfred script say: variables are put in, escapes are read, launch expressions are split.
 
 Only names that the script itself has set (by Assign or Iterate) are variables, and they are put into bare, quoted and
-braced texts alike; any other `$NAME` is left as it is, for it is meant for a shell. `[...]` would be a command of Tcl's:
-it is refused, for nothing of a script is executed; between braces it is text. Within Iterate `[format %04d $f]` is
-understood.
+braced texts alike; any other `$NAME` is left as it is, for it is meant for a shell. `[...]` would be a command of
+Tcl's: it is refused, for nothing of a script is executed; between braces it is text. Within Iterate
+`[format %04d $f]` is understood.
 
 A launch expression is split once, as a list of Tcl's is: blanks separate, braces and quotation marks group, a backslash
 makes the next character an ordinary one. Variables were put in before, so one that has blanks is several arguments.
@@ -12,24 +12,25 @@ makes the next character an ordinary one. Variables were put in before, so one t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from .alfsource import MAX_COUNT, MAX_TEXT, MAX_TEXTS, AlfscriptError, Source
+from .alfsource import MAX_COUNT, MAX_TEXT, MAX_TEXTS, Source
 from .alfwords import Word
 
+MAX_WARNINGS = 1000
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-_FORMAT = rf"\[\s*format\s+(?:%(?P<flag>0?)(?P<width>\d{{0,2}})d|\{{%(?P<flag2>0?)(?P<width2>\d{{0,2}})d\}})\s+\$(?:\{{(?P<number>{NAME})\}}|(?P<number2>{NAME}))\s*\]"
+_FORMAT = (
+    r"\[\s*format\s+%(?P<flag>0?)(?P<width>\d{0,2})d\s+"
+    rf"\$(?P<open>\{{)?(?P<number>{NAME})(?(open)\}})\s*\]"
+)
 _ESCAPE = r"\\(?P<escape>\n[ \t]*|x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{1,4}|[0-7]{1,3}|.)"
-_VARIABLE = rf"\$(?:\{{(?P<braced>{NAME})\}}|(?P<name>{NAME}))"
+_VARIABLE = rf"\$(?P<brace>\{{)?(?P<name>{NAME})(?(brace)\}})"
 _READ = re.compile(rf"{_ESCAPE}|{_FORMAT}|(?P<bracket>\[)|{_VARIABLE}", re.DOTALL)
 _RAW = re.compile(rf"(?P<joined>\\\n[ \t]*)|(?P<kept>\\.)|{_FORMAT}|{_VARIABLE}", re.DOTALL)
 _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _PLAIN = re.compile(r"[^\\$\[]*")
 _UNFIT = re.compile("[\0\ud800-\udfff]")
-
-Variables = Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -52,27 +53,57 @@ class Budget:
             raise source.error(at, f"with its variables put in, {what} would have more than {limit} characters")
 
 
-@dataclass(slots=True)
 class Scope:
-    """The variables that are known at a place, and those of them that Iterate counts."""
+    """The variables that are known at a place: those of Assign, and the numbers of the Iterates around it."""
 
-    values: dict[str, str] = field(default_factory=dict)
-    counted: frozenset[str] = frozenset()
+    __slots__ = ("_assigned", "_name", "_number", "_outer")
+
+    def __init__(self, outer: Scope | None = None, name: str = "", number: int = 0) -> None:
+        self._outer = outer
+        self._name = name
+        self._number = number
+        self._assigned: dict[str, str] = {} if outer is None else outer._assigned
+
+    def assign(self, name: str, value: str) -> None:
+        self._assigned[name] = value
 
     def counting(self, name: str, number: int) -> Scope:
-        return Scope({**self.values, name: str(number)}, self.counted | {name})
+        """The scope of a round of Iterate."""
+        return Scope(self, name, number)
 
+    def number(self, name: str) -> int | None:
+        """The number that Iterate has put into a variable."""
+        scope: Scope | None = self
+        while scope is not None and scope._outer is not None:
+            if scope._name == name:
+                return scope._number
+            scope = scope._outer
+        return None
 
-Warn = Callable[[Source, int, str, str], None]
-"""Called with the source, the offset, what is warned of (once for each) and the sentence."""
+    def value(self, name: str) -> str | None:
+        number = self.number(name)
+        return self._assigned.get(name) if number is None else str(number)
 
 
 class Reader:
-    """Reads words within one script."""
+    """Reads words within one script, and remembers what is to be warned of."""
 
-    def __init__(self, warn: Warn, budget: Budget) -> None:
-        self._warn = warn
-        self.budget = budget
+    def __init__(self) -> None:
+        self.budget = Budget()
+        self._warnings: dict[str, str] = {}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(self._warnings.values())
+
+    def has_warned(self, about: str) -> bool:
+        """Each thing is warned of once; and a thousand warnings are enough."""
+        return about in self._warnings or len(self._warnings) >= MAX_WARNINGS
+
+    def warn(self, source: Source, at: int, about: str, told: str) -> None:
+        if not self.has_warned(about):
+            line, column = source.place(at)
+            self._warnings[about] = f"line {line}, column {column}: {told}"
 
     def text(self, source: Source, word: Word, scope: Scope) -> str:
         """What a word says."""
@@ -104,7 +135,7 @@ class Reader:
         """A part of a bare or quoted word."""
         if (escape := found["escape"]) is not None:
             return unescaped(escape)
-        if found["number"] or found["number2"]:
+        if found["number"]:
             return self._format(source, word, found, scope)
         if found["bracket"]:
             raise source.error(
@@ -118,30 +149,30 @@ class Reader:
             return " "
         if found["kept"]:
             return found[0]
-        name = found["number"] or found["number2"]
+        name = found["number"]
         if name:
-            return self._format(source, word, found, scope) if name in scope.counted else found[0]
+            return found[0] if scope.number(name) is None else self._format(source, word, found, scope)
         return self._variable(source, word, found, scope)
 
     def _variable(self, source: Source, word: Word, found: re.Match[str], scope: Scope) -> str:
-        name = found["braced"] or found["name"]
-        value = scope.values.get(name)
+        name = found["name"]
+        value = scope.value(name)
         if value is None:
             told = f"${name} is no variable of this script: it is left as it is"
-            self._warn(source, word.start + found.start(), f"${name}", told)
+            self.warn(source, word.start + found.start(), f"${name}", told)
             return found[0]
         return value
 
     def _format(self, source: Source, word: Word, found: re.Match[str], scope: Scope) -> str:
-        name = found["number"] or found["number2"]
-        if name not in scope.counted:
+        name = found["number"]
+        number = scope.number(name)
+        if number is None:
             raise source.error(
                 word.start + found.start(),
                 f"a command of Tcl's in brackets is not executed; format is understood for a variable of Iterate, "
                 f"and {name} is none here",
             )
-        flag, width = found["flag"] or found["flag2"] or "", found["width"] or found["width2"] or ""
-        return format(int(scope.values[name]), f"{flag}{width}d")
+        return format(number, f"{found['flag']}{found['width']}d")
 
 
 def unescaped(escape: str) -> str:
