@@ -83,10 +83,8 @@ class Answers:
         }
 
     def _why(self, item: Item) -> str:
-        if item.run.paused:
-            return "the run is paused"
-        if item.run.blocked():
-            return f"max_active={item.run.options.max_active} of its run are running"
+        if why := item.run.why_blocked():
+            return why
         if item.state is State.HELD:
             return "it waits for its delay, or for Brokers to come back after a restart"
         return self._cluster.queues.why_waiting(item.ready)
@@ -217,7 +215,7 @@ def _given(one: Kept) -> tuple[Path, str, bytes | None, str | None]:
     """A result; of an attempt that failed, the failure as the data that its dependants see."""
     value = one.value
     if value is None and one.ref is None and one.error is not None:
-        value = pack({"_traceback": one.error.traceback, "_error": f"{one.error.type}: {one.error.message}"})
+        value = pack(one.error.record())
     return one.path, one.kind, value, one.ref
 
 

@@ -39,6 +39,10 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
     exit_code: int | None = None
     log_tail: str = ""
 
+    def record(self) -> dict[str, str]:
+        """The failure as data, for dependants of a job under `continue`."""
+        return {"_traceback": self.traceback, "_error": f"{self.type}: {self.message}"}
+
 
 class Signs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the Pipeliner has to know of a result, said by the worker process beside the opaque bytes."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from .facts import Path
-from .payload import unpack
+from .payload import pack, unpack
 from .task import Given, Input, Outcome, Supplied, Want
 
 Kept = tuple[str, bytes]
@@ -23,7 +23,10 @@ class LocalResults:
 
     def put(self, job: str, path: Path, outcome: Outcome) -> None:
         skipped = outcome.signs is not None and outcome.signs.skip is not None
-        self._jobs.setdefault(job, {})[path] = ("skipped" if skipped else outcome.kind, outcome.result)
+        packed = outcome.result
+        if not packed and outcome.error is not None:
+            packed = pack(outcome.error.record())
+        self._jobs.setdefault(job, {})[path] = ("skipped" if skipped else outcome.kind, packed)
 
     def supplied(self, wanted: Input) -> Supplied:
         """An input with its bytes; a whole range of branches is asked for when it is read."""

@@ -228,7 +228,7 @@ class Execution:
     def _as_data(self, attempt: Attempt, failure: Failure) -> bytes:
         """The failure is data for what follows: it is saved, and handed over like a result."""
         self._save(attempt, {"_traceback": failure.traceback})
-        return pack({"_traceback": failure.traceback, "_error": f"{failure.type}: {failure.message}"})
+        return pack(failure.record())
 
     def _tidy(self) -> None:
         """An interruption may have come at any point of the store, or of the event loop."""
