@@ -27,7 +27,7 @@ LEAST = 16
 class Charge:
     """One run under one take."""
 
-    __slots__ = ("broken", "control", "last", "loading", "pending", "progress", "run", "take", "window")
+    __slots__ = ("broken", "control", "last", "live", "loading", "pending", "progress", "run", "take", "window")
 
     def __init__(self, run: str) -> None:
         self.run = run
@@ -37,6 +37,8 @@ class Charge:
         self.last = 0
         """The last fact seen."""
         self.loading = False
+        self.live: tuple[tuple[str, Path], ...] = ()
+        """What the Router held of it when it was given to us, until we have read that."""
         self.pending = 0
         """What was handed out and has not ended, as counted at the last turn."""
         self.progress: Progress | None = None
@@ -120,6 +122,7 @@ class Charges:
         if take.take < charge.take:
             return
         charge.take, charge.control, charge.window, charge.loading = take.take, take.control, take.window, take.more
+        charge.live = take.live
         self._touched[take.run] = None
         try:
             if take.definition is not None:
@@ -151,6 +154,8 @@ class Charges:
             error = charge.broken or RunError(None, (), "the run came without its definition")
             said.append(Conclude(charge.run, charge.take, charge.last, "failed", error))
             return
+        live, charge.live = charge.live, ()
+        progress.inherit(live)
         halts = progress.halts()
         if halts:
             said.append(Halt(charge.run, charge.take, charge.last, halts))

@@ -338,6 +338,8 @@ class Take(Message, frozen=True, array_like=True, tag="take"):
     accepted: Count = 0
     more: bool = False
     window: Count = 2000
+    live: tuple[tuple[str, Path], ...] = ()
+    """What of the run is queued or leased: what comes after it waits for its end, should it have to be stopped."""
 
 
 class News(Message, frozen=True, array_like=True, tag="news"):

@@ -172,7 +172,8 @@ class Tracking:
             self.cluster.send(run.owner, News(run.id, run.take, run.control, page, more))
 
     def _take(self, run: OpenRun, definition: bytes | None, facts: list[tuple[int, bytes]], more: bool) -> Take:
-        return Take(run.id, run.take, run.control, definition, raw(facts), run.number, more, self.cluster.rules.window)
+        window, live = self.cluster.rules.window, tuple(run.live)
+        return Take(run.id, run.take, run.control, definition, raw(facts), run.number, more, window, live)
 
     # What an owner says -----------------------------------------------------------------------------------------
 

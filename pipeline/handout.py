@@ -104,6 +104,10 @@ class Handout:
             if state == HANDED or inherited:
                 self.stops.add(cell, state == HANDED)
 
+    def inherit(self, cell: Cell) -> None:
+        """Somebody else has handed it out, and it has not ended."""
+        self.pending += self.stops.inherit(cell)
+
     def confirm(self, cell: Cell) -> None:
         """A stopped instance has ended; what was held back for it may go."""
         if self.stops.confirm(cell):

@@ -397,6 +397,13 @@ class Progress:
         self._inherited = self._asked = True
         self._handout.rewind(self.plan)
 
+    def inherit(self, live: Iterable[tuple[str, Path]]) -> None:
+        """What the owner before has handed out and has not ended: what was stopped of it is waited for."""
+        for job, path in live:
+            at = self.plan.find(job, path)
+            if at is not None:
+                self._handout.inherit((at, path))
+
     def conclusion(self) -> tuple[Verdict, RunError | None, bool] | None:
         """(verdict, error, final): not final while there are hooks to run first. None: not yet, or recorded already."""
         verdict = self._verdict

@@ -24,6 +24,14 @@ class Stops:
         self.unconfirmed += handed
         self._untold.append(cell)
 
+    def inherit(self, cell: Cell) -> bool:
+        """It was handed out before this take. True when that was not known of one that is being stopped."""
+        news = not self._stopping.get(cell, True)
+        if news:
+            self._stopping[cell] = True
+            self.unconfirmed += 1
+        return news
+
     def confirm(self, cell: Cell) -> bool:
         """Its end has come. True when it was one that this take had handed out."""
         handed = self._stopping.pop(cell, False)
