@@ -55,7 +55,7 @@ class Grants:
     """Hands items out by credit: first to idle slots, then as prefetch, in turns over the Brokers."""
 
     def __init__(self, epoch: int, queues: Queues, results: ResultCache) -> None:
-        self._next_lease = epoch << LEASE_BITS
+        self.last_lease = epoch << LEASE_BITS
         self._queues = queues
         self._results = results
 
@@ -80,10 +80,9 @@ class Grants:
                 return False
             self._queues.leave(item)
             item.step("grant")
-            self._next_lease += 1
-            item.prefetched = prefetch
+            self.last_lease += 1
             item.granted = now
-            self._hold(item, broker, self._next_lease)
+            self._hold(item, broker, self.last_lease)
             broker.granted.append(item.lease)
             if prefetch:
                 broker.prefetch -= 1

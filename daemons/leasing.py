@@ -31,10 +31,15 @@ class Leasing:
         self.cluster = cluster
         self.ask_anew: Callable[[OpenRun], None] = lambda run: None
         self._awaited: set[str] = set()
+        """Brokers of the epoch before that have not come back."""
+        self._unsure = False
+        """They may run something that is still open here."""
         self._held_back: dict[Item, None] = {}
         self._greetings: dict[str, Hello] = {}
+        self._greeted_at: dict[str, int] = {}
+        """The last lease of all before the greeting: it cannot tell of newer ones."""
         self._meanwhile: dict[tuple[str, Key], int] = {}
-        """Instances that ended while greetings wait for their lookup, with the attempt: the journal may not tell yet."""
+        """Instances that ended while greetings wait for their lookup, with the attempt: the journal may not know."""
 
     # Membership of Brokers --------------------------------------------------------------------------------------
 
@@ -66,6 +71,7 @@ class Leasing:
         cluster.queues.add_broker(broker)
         cluster.send(peer, cluster.welcome)
         self._greetings[peer] = hello
+        self._greeted_at[peer] = cluster.grants.last_lease
         if any(held.lease not in broker.leases for held in hello.held):
             cluster.ask(Lookup(peer, session))
         else:
@@ -84,7 +90,7 @@ class Leasing:
         del self._greetings[peer]
         held = {one.lease for one in hello.held}
         for lease, item in reversed(list(broker.leases.items())):
-            if lease not in held:
+            if lease not in held and lease <= self._greeted_at[peer]:
                 self._requeue(item)
         unknown = [one for one in hello.held if one.lease not in broker.leases]
         refused = [one.lease for one in unknown if not self._adopt(broker, one, ended)]
