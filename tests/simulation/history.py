@@ -15,7 +15,6 @@ from headrace.daemons.effects import Record
 from headrace.daemons.protocol import (
     Done,
     Endings,
-    Failed,
     FromRouter,
     HandedBack,
     News,
@@ -298,8 +297,6 @@ class History:
                     raise Violation("G1 nothing lost", f"the Router does not know {unknown}, which it acknowledged")
             case Noted():
                 self._noted(message)
-            case Failed(id=request) if message.code != "busy" and 0 < self.answers.get(request, 0) <= self.synced:
-                raise Violation("G8 requests", f"{message}, and fact {self.answers[request]} has carried it out")
             case Done():
                 if self.answers.get(message.id, 0) > self.synced:
                     raise Violation("G1 commit before send", f"{message} left before its fact was on disk")
@@ -332,7 +329,7 @@ class History:
                 raise Violation("G3 one end", f"{one} is granted, and its run is over")
             if view.now.cancelled and not one.hook:
                 raise Violation("G16 cancel", f"{one} is granted after the cancel")
-            if view.paused:
+            if view.paused and not view.now.cancelled:
                 raise Violation("pause", f"{one} is granted while its run is paused")
 
     # Peers say ------------------------------------------------------------------------------------------------------

@@ -302,6 +302,8 @@ def _check_allowed(meaning: Meaning, at: int, path: Path, begun: Begun) -> None:
 def _check_hooks(meaning: Meaning, run: RunView, finished: Finished) -> None:
     """Hooks of the verdict ran to an end once, others never."""
     called = {"success": {"success", "always"}, "failed": {"failure", "always"}, "cancelled": {"always"}}
+    if finished.error is not None and "nobody is given it" in finished.error.reason:
+        return  # it was cancelled because it kills whoever judges it: there is nobody to run hooks
     wanted = called[finished.verdict] & set(meaning.definition.hooks)
     for kind in ("success", "failure", "always"):
         lines = meaning.lines.get((f"hook:{kind}", ()), [])
