@@ -13,7 +13,7 @@ from typing import Any
 from ..pipeline.definition import Bind
 from ..pipeline.errors import JobError
 from ..pipeline.names import DECLARED, name_of
-from ..pipeline.styles.record import readable
+from ..pipeline.styles.record import readable_throughout
 from ..pipeline.styles.steps import BUILT_IN, Step
 from .functions import names
 from .runnable import NOTHING, Runnable, Subject
@@ -44,7 +44,7 @@ class StepRunnable(Runnable):
         if bind in _OWN_DATA:
             return step.run()
         outputs = value if bind == "args" else [] if value is NOTHING else [value]
-        return step.run(*(readable(output) for output in outputs))
+        return step.run(*(readable_throughout(output) for output in outputs))
 
     def _made(self, subject: Subject) -> Step:
         given = {} if subject.data is None else subject.data

@@ -16,7 +16,11 @@ from ..errors import ValueNotSupported
 from ..payload import pack
 from .settings import settings_of
 from .stepgraph import StepGraph
-from .steps import Step
+from .steps import OWN, Step
+
+_PASSED_OVER = OWN | {
+    "__module__", "__doc__", "__dict__", "__weakref__", "__firstlineno__", "__static_attributes__"
+}  # fmt: skip
 
 
 def fingerprints(graph: StepGraph) -> dict[int, str]:
@@ -41,7 +45,7 @@ def _settings_of(step: Step) -> Iterator[str]:
 
 def _told(name: str, value: Any) -> Iterator[str]:
     """An attribute of a class or a step: the code of what can be called, the value of a setting."""
-    if name in ("__module__", "__doc__", "__dict__", "__weakref__", "__firstlineno__", "__static_attributes__"):
+    if name in _PASSED_OVER:
         return
     parts = (value.fget, value.fset, value.fdel) if isinstance(value, property) else (value,)
     for part in parts:

@@ -9,6 +9,7 @@ the steps are looked up by the Brokers, and everything travels.
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from inspect import iscoroutine, iscoroutinefunction
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..answers import Choose, Graft, Skip
 from ..errors import DefinitionError, JobError, NotFound
-from .record import readable
+from .record import readable, readable_throughout
 from .stepjobs import for_anywhere, job_of, options_of, pipeline_of
 from .stepplan import StepPlan
 from .steps import BUILT_IN, Step, name_of
@@ -70,8 +71,15 @@ def _processes(manager: Any, executor: str | None, processes: int | None, timeou
             "materialize: timeout is for waiting for a cluster; a step is limited by job_options = {'timeout': seconds}"
         )
     if executor == "processes" or processes is not None:
-        return processes or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()) or 1
+        return processes or _processors()
     return 0
+
+
+def _processors() -> int:
+    """How many this process may use. macOS does not say it of a process."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 # Here ---------------------------------------------------------------------------------------------------------------
@@ -117,7 +125,7 @@ class Bench:
         """The arguments of a step: the objects themselves where they are here, else what the engine has handed over."""
         objects = self.objects
         pairs = zip(names, values, strict=True)
-        return [objects[name] if name in objects else readable(value) for name, value in pairs]
+        return [objects[name] if name in objects else readable_throughout(value) for name, value in pairs]
 
     def put(self, step: Step, answer: Any) -> Any:
         """Keep what a step has returned; what the engine is told of it."""
@@ -227,11 +235,11 @@ def _result(plan: StepPlan, run: Run, bench: Bench | None) -> Any:
         name = name_of(step)
         kept = name in objects or plan.is_here(step)
         if step.ctx is not None and not kept and run.states.get(name) == "success":
-            plan.keep(step, run.results.get(name))
+            plan.keep(step, readable_throughout(run.results.get(name)))
     head = name_of(plan.head)
     failed = run.error.job if run.error is not None else head if run.states.get(head) == "failed" else None
     if run.ok and failed is None:
-        return objects[head] if head in objects else readable(run.results.get(head))
+        return objects[head] if head in objects else readable_throughout(run.results.get(head))
     if failed in errors:
         error, traceback = errors[failed]
         raise _named(error, failed).with_traceback(traceback)

@@ -13,6 +13,8 @@ from keyword import iskeyword
 from typing import Any
 
 _NO_LETTER = re.compile(r"\W")
+_DEEP = 50
+"""Nobody reads attributes from further down."""
 
 
 class Record(dict[str, Any]):
@@ -53,6 +55,16 @@ class Record(dict[str, Any]):
 def readable(value: Any) -> Any:
     """A plain dict as a record; anything else as it is."""
     return Record(value) if type(value) is dict else value
+
+
+def readable_throughout(value: Any, depth: int = 0) -> Any:
+    """What has come from another process, where the records in it have become dicts: as records again."""
+    kind = type(value)
+    if kind not in (dict, list, tuple) or depth > _DEEP:
+        return value
+    if kind is dict:
+        return Record((key, readable_throughout(part, depth + 1)) for key, part in value.items())
+    return kind(readable_throughout(part, depth + 1) for part in value)
 
 
 def _name_of(key: str) -> str:

@@ -65,8 +65,11 @@ class Step:
     def depends_on(self, given: Any) -> None:
         self.dependencies = _steps_given(self, given)
 
-    def run(self, *outputs: Any) -> Any:
-        """Yours to write: the results of the steps before this one, in order, to the result of this one."""
+    def run(self, *outputs: Any, **_: Any) -> Any:
+        """Yours to write: the results of the steps before this one, in order, to the result of this one.
+
+        (Nothing is ever given by name; with both kinds, type checkers let it be written with any parameters.)
+        """
         raise NotImplementedError(f"step {name_of(self)!r}: {type(self).__name__}.run(self, *outputs) is not written")
 
     def materialize(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace.pipeline.errors import DefinitionError, ValueNotSupported
 from headrace.pipeline.pipeline import Pipeline
+from headrace.pipeline.styles.stepplan import StepPlan
 from headrace.steps import Context, Step
 
 RAN: list[str] = []
@@ -184,6 +189,26 @@ def test_a_plan_is_in_topological_order_where_the_ancestor_was_not() -> None:
     a = named("A")
     c = named("C", named("B", a))
     assert rows(named("D", a, c).execution_plan()) == ["A", "B", "C", "D"]
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=4), min_size=1, max_size=9))
+def test_the_orders_are_those_of_the_ancestors_lists(numbers: list[list[int]]) -> None:
+    """Which it wrote out with every repetition; a plan takes the last one where it took the first."""
+    steps: list[Step] = []
+    for name, before in enumerate(numbers):
+        steps.append(named(str(name), *(steps[one % name] for one in before if name)))
+    head = steps[-1]
+
+    def depth_first(step: Step) -> list[str]:
+        return [name for one in step.dependencies for name in (*depth_first(one), str(one))]
+
+    def breadth_first(step: Step) -> list[str]:
+        return [str(one) for one in step.dependencies] + [n for one in step.dependencies for n in breadth_first(one)]
+
+    assert head.depending_steps_depth_first() == list(dict.fromkeys(depth_first(head)))
+    assert head.depending_steps_breadth_first() == list(dict.fromkeys(breadth_first(head)))
+    plan = [line[9:] for line in StepPlan(head).text().splitlines()[2:]]
+    assert plan == [*dict.fromkeys(reversed(breadth_first(head))), str(head)]
 
 
 def test_a_ladder_of_shared_steps_takes_no_longer_than_its_length() -> None:
@@ -367,6 +392,25 @@ def test_coroutines_are_awaited() -> None:
             return {"output": outputs}
 
     assert Later(named("A")).materialize().output == ("A()",)
+
+
+def test_objects_are_let_go_when_nobody_needs_them_any_more() -> None:
+    class Thing: ...
+
+    things: list[weakref.ref[Thing]] = []
+
+    class Makes(Step):
+        def run(self, *before: Any) -> Any:
+            thing = Thing()
+            things.append(weakref.ref(thing))
+            return thing
+
+    class Looks(Step):
+        def run(self, before: Any) -> Any:
+            gc.collect()
+            return [thing() is None for thing in things]
+
+    assert Looks(Makes(Makes(name_alias="first"))).materialize() == [True, False]
 
 
 def test_a_subclass_without_the_constructor_of_steps_depends_on_nothing() -> None:

@@ -115,6 +115,11 @@ def test_settings_that_cannot_be_packed_count_by_their_type(ctx: Context) -> Non
     assert mark(Rated(len, ctx)) == " [~] (H) Rated"
 
 
+def test_options_of_the_job_do_not_count(ctx: Context) -> None:
+    train(FIRST)(ctx=ctx).materialize()
+    assert mark(train(FIRST, job_options={"priority": 3})(ctx=ctx)) == " [*] (H) Train"
+
+
 def test_a_change_before_a_step_changes_it_too(ctx: Context) -> None:
     train(FIRST)(depends_on=Rated(1), ctx=ctx).materialize()
     same = train(FIRST)(depends_on=Rated(1), ctx=ctx)
