@@ -6,6 +6,7 @@ The parts of the machine (`admission`, `tracking`, `leasing`) share it. Facts an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -17,7 +18,7 @@ from .grants import Grants, ResultCache
 from .items import Key, State
 from .members import BrokerMember, PipelinerMember
 from .protocol import Endings, FromRouter, News, RunEnd, Welcome
-from .queues import Queues
+from .queues import Queues, Shape
 from .runs import OpenRun
 from .timers import Timers
 
@@ -132,7 +133,7 @@ class Cluster:
         run.last = self.last
         if key is not None:
             run.unseen.pop(key, None)
-            run.unseen[key] = (self.last, self.now)
+            run.unseen[key] = self.last
         if run.owner is not None or run.definition is not None:
             self._news.setdefault(run.id, []).append((self.last, packed))
 
@@ -193,18 +194,31 @@ class Cluster:
         """The invariants, in words and code. Raises AssertionError with the broken one."""
         leased = 0
         for run in self.runs.values():
+            owner = self.pipeliners.get(run.owner or "")
+            assert run.owner is None or (owner and run.id in owner.runs), (
+                f"{run.owner} does not know that it has {run.id}"
+            )
             self._validate_run(run)
             leased += run.leased
         held = sum(len(broker.leases) for broker in self.brokers.values())
         assert held == leased, f"Brokers hold {held} leases, runs have {leased}"
         queued = sum(item.state is State.QUEUED for run in self.runs.values() for item in run.live.values())
         assert queued == self.queues.size, f"{queued} items are queued, the queues count {self.queues.size}"
-        for name, used in self.queues.used.items():
-            assert 0 <= used <= self.queues.limits.get(name, 0), f"limit {name}: {used} taken"
+        self._validate_limits()
         for pipeliner in self.pipeliners.values():
             for run_id in pipeliner.runs:
                 owned = run_id in self.runs and self.runs[run_id].owner == pipeliner.identity
                 assert owned, f"Pipeliner {pipeliner.place} counts run {run_id}, which it does not own"
+
+    def _validate_limits(self) -> None:
+        """A limit may be exceeded by what runs since an epoch before, never by what was granted in this one."""
+        leased = [item for broker in self.brokers.values() for item in broker.leases.values()]
+        counts = Counter(name for item in leased for name in Shape.of(item.ready).limits)
+        granted = Counter(name for item in leased if item.granted for name in Shape.of(item.ready).limits)
+        for name in {*self.queues.used, *counts}:
+            used, limit = self.queues.used.get(name, 0), self.queues.limits.get(name, 0)
+            assert used == counts[name], f"limit {name}: {counts[name]} leases count against it, {used} were counted"
+            assert not granted[name] or granted[name] <= limit, f"limit {name}: {granted[name]} granted of {limit}"
 
     def _validate_run(self, run: OpenRun) -> None:
         for key, item in run.live.items():

@@ -69,8 +69,8 @@ class Dispatch:
             self.cluster.runs[run.id] = run
         for run in list(self.cluster.runs.values()):
             self.admission.restore(run)
+        self.leasing.await_brokers(brokers)
         if self.cluster.runs:
-            self.leasing.await_brokers(brokers)
             self.tracking.await_pipeliners()
 
     # The way in -------------------------------------------------------------------------------------------------
@@ -130,8 +130,9 @@ class Dispatch:
         """The Broker that `argument` names (identity or place) gets nothing new; `reason` "off" takes that back."""
         self.leasing.drain(client, message.id, message.argument or "", message.reason != "off")
 
-    def reopen(self, client: str, message: Control, run: OpenRun) -> None:
-        self.admission.reopen(client, message, run)
+    def reopen(self, client: str, message: Control, run: OpenRun, holder: str | None = None) -> None:
+        """`holder`: the run that has its key, says the journal."""
+        self.admission.reopen(client, message, run, holder)
 
     def prune(self, client: str | None, request: str, runs: list[str]) -> None:
         self.admission.prune(client, request, runs)

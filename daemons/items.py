@@ -50,7 +50,7 @@ STEPS = {
 class Item:
     """`lease` is 0 but for a leased one. `since` is when it was first queued: a hand-back does not change it."""
 
-    __slots__ = ("broker", "granted", "lease", "prefetched", "queue", "ready", "run", "signal", "since", "state")
+    __slots__ = ("broker", "granted", "lease", "queue", "ready", "run", "signal", "since", "state")
 
     def __init__(self, run: OpenRun, ready: Ready, since: float) -> None:
         self.run = run
@@ -61,13 +61,17 @@ class Item:
         self.granted = 0.0
         self.broker: BrokerMember | None = None
         self.queue: RunQueue | None = None
-        self.prefetched = False
         self.signal = b""
         """What its worker said last of how far it is, packed: [done, total, message]."""
 
     @property
     def key(self) -> Key:
         return self.ready.job, self.ready.path
+
+    @property
+    def patience(self) -> float | None:
+        """Its queue_timeout."""
+        return self.ready.needs.queue_timeout if self.ready.needs is not None else None
 
     @property
     def leased(self) -> bool:

@@ -23,6 +23,9 @@ from .runs import OpenRun
 
 logger = logging.getLogger(__name__)
 
+GRACE = 1.0
+"""Seconds for a place elsewhere, when an item comes back that has waited for longer than its queue_timeout."""
+
 
 class Leasing:
     """`ask_anew` gives a run to its owner again: what runs there has to be told once more."""
@@ -44,8 +47,9 @@ class Leasing:
     # Membership of Brokers --------------------------------------------------------------------------------------
 
     def await_brokers(self, identities: Iterable[str]) -> None:
-        """After a restart: these may still run what the epoch before granted."""
+        """After a restart: these may still run what the epoch before granted, if runs of it are open."""
         self._awaited = set(identities)
+        self._unsure = bool(self.cluster.runs)
         self.cluster.timers.set(self.cluster.began_at + self.cluster.rules.hand_on, ("settle", None))
 
     def member(self, peer: str, session: str) -> BrokerMember | None:
@@ -100,16 +104,24 @@ class Leasing:
         self.outcomes(broker, list(hello.outcomes))
         if not self._greetings:
             self._meanwhile.clear()
-        self._awaited.discard(peer)
-        if not self._awaited:
-            self.settle()
+        self._await_no_more(peer)
+
+    def _await_no_more(self, identity: str) -> None:
+        if identity in self._awaited:
+            self._awaited.remove(identity)
+            if not self._awaited:
+                self.settle()
 
     def settle(self) -> None:
-        """Every Broker that could run something is back, or its time is over: grant as usual."""
-        gone, self._awaited = self._awaited, set()
+        """The time of Brokers that could run something is over: grant as usual, when the leases of those that came
+        back are looked up."""
+        gone = sorted(self._awaited - self._greetings.keys())
+        self._awaited.difference_update(gone)
         why = "it did not come back after a restart of the Router"
         for identity in gone:
             self.cluster.record(None, Unregistered(identity, self.cluster.wall, why))
+        if self._awaited:
+            return
         held_back, self._held_back = self._held_back, {}
         for item in held_back:
             item.step("queue")
@@ -159,6 +171,7 @@ class Leasing:
     def _drop(self, broker: BrokerMember, why: str) -> None:
         del self.cluster.brokers[broker.identity]
         self._greetings.pop(broker.identity, None)
+        self._await_no_more(broker.identity)
         self.cluster.queues.remove_broker(broker)
         logger.info("Broker %s is gone: %s", broker.place, why)
         self.cluster.record(None, Unregistered(broker.identity, self.cluster.wall, why))
@@ -183,10 +196,10 @@ class Leasing:
 
     def may_run_elsewhere(self, run: OpenRun) -> bool:
         """Could something of it still run on a Broker that has not come back after a restart?"""
-        return bool(self._awaited) and run.number <= self.cluster.began
+        return self._unsure and bool(self._awaited) and run.number <= self.cluster.began
 
     def _leasable(self, ready: Ready) -> bool:
-        if not self._awaited:
+        if not self._unsure or not self._awaited:
             return True
         limited = ready.needs is not None and bool(ready.needs.limits)
         return ready.after > self.cluster.began and not limited
@@ -208,6 +221,9 @@ class Leasing:
             self._unlease(item)
             item.step("hand back")
             self.cluster.queues.push_back(item)
+            if item.patience is not None:  # its timer may have found it granted
+                again = max(item.since + item.ready.delay + item.patience, self.cluster.now + GRACE)
+                self.cluster.timers.set(again, ("expire", item))
 
     def _adopt(self, broker: BrokerMember, held: Held, ended: set[int]) -> bool:
         """A lease of an older epoch counts from now on, unless its instance has ended or is leased again."""
@@ -299,12 +315,10 @@ class Leasing:
             return
         if item in self._held_back:  # it may have been leased before the restart, and run
             settled_by = self.cluster.began_at + self.cluster.rules.hand_on
-            self.cluster.timers.set(settled_by, ("expire", item))
+            self.cluster.timers.set(max(settled_by, self.cluster.now + GRACE), ("expire", item))
             return
-        needs = item.ready.needs
-        limit = needs.queue_timeout if needs and needs.queue_timeout is not None else 0.0
-        why = self.cluster.queues.why_waiting(item.ready)
-        error = Failure("QueueTimeout", f"it waited longer than its queue_timeout of {limit:g} s: {why}")
+        why = item.run.why_blocked() or self.cluster.queues.why_waiting(item.ready)
+        error = Failure("QueueTimeout", f"it waited longer than its queue_timeout of {item.patience:g} s: {why}")
         self.end(item, "expired", error)
 
     def _note_end(self, item: Item) -> None:

@@ -9,6 +9,11 @@ from .items import Item
 from .protocol import BrokerCard
 from .queues import Lane
 
+DIGITS = 9
+"""Amounts of resources are counted to so many places, so that shares such as 0.1 neither add up to more than they
+are nor leave something behind."""
+DUST = 10.0**-DIGITS
+
 
 @dataclass(slots=True, eq=False)
 class BrokerMember:
@@ -59,13 +64,13 @@ class BrokerMember:
         if shape.role is not None and roles is not None and self.roles_used.get(shape.role, 0) >= roles[shape.role]:
             return False
         used, offered = self.resources_used, self.card.resources
-        return all(offered.get(name, 0.0) - used.get(name, 0.0) >= amount for name, amount in shape.resources)
+        return all(used.get(name, 0.0) + amount <= offered.get(name, 0.0) + DUST for name, amount in shape.resources)
 
     def occupy(self, lane: Lane, sign: int) -> None:
         if lane.shape.role is not None:
             self.roles_used[lane.shape.role] = self.roles_used.get(lane.shape.role, 0) + sign
         for name, amount in lane.shape.resources:
-            self.resources_used[name] = self.resources_used.get(name, 0.0) + sign * amount
+            self.resources_used[name] = round(self.resources_used.get(name, 0.0) + sign * amount, DIGITS)
 
 
 @dataclass(slots=True, eq=False)

@@ -5,7 +5,8 @@ order of arrival. Lanes order their runs by a key that never changes: priority, 
 nothing is scanned and nothing starves: with time an old run of low priority comes before a new one of high. Within a
 priority, runs that were accepted first are finished first.
 
-Brokers with the same abilities see the same lanes. A lane that no Broker serves is stranded, and can say why.
+Brokers with the same abilities see the same lanes. Lanes that have long been empty go when new ones come: so there are
+never many more of them than what waits has shapes.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from ..pipeline.task import COMMAND, Needs, Ready
 from .items import Item, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .members import BrokerMember
     from .runs import OpenRun
 
 AGEING = 60.0
 """Seconds of waiting that are worth one point of priority."""
+SPARE_LANES = 64
+"""As many lanes may stand empty before any is dropped."""
 
 
 class Shape(NamedTuple):
@@ -38,7 +39,8 @@ class Shape(NamedTuple):
         needs = ready.needs
         if needs is None:
             return Shape(ready.worker)
-        return Shape(ready.worker, needs.role, tuple(sorted(needs.resources.items())), needs.limits)
+        limits = tuple(sorted(set(needs.limits))) if len(needs.limits) > 1 else needs.limits
+        return Shape(ready.worker, needs.role, tuple(sorted(needs.resources.items())), limits)
 
     @property
     def exclusive(self) -> bool:
@@ -59,12 +61,13 @@ OrderKey = tuple[float, int, int]
 class RunQueue:
     """The items of one run (and priority) in one lane, in order of arrival. Ended items leave lazily."""
 
-    __slots__ = ("items", "key", "lane", "run", "waiting")
+    __slots__ = ("items", "key", "lane", "priority", "run", "waiting")
 
-    def __init__(self, key: OrderKey, lane: Lane, run: OpenRun) -> None:
-        self.key = key
+    def __init__(self, lane: Lane, run: OpenRun, priority: int) -> None:
+        self.key: OrderKey = (run.accepted_at / AGEING - priority, run.number, -priority)
         self.lane = lane
         self.run = run
+        self.priority = priority
         self.items: deque[Item] = deque()
         self.waiting = False
         """It stands in its lane's heap; otherwise it is empty or set aside."""
@@ -91,8 +94,8 @@ class Lane:
         self.shape = shape
         self.heap: list[RunQueue] = []
         self.size = 0
-        self.queues = 0
-        """How many runs have a queue here: the lane goes with the last one."""
+        self.queues: dict[tuple[str, int], RunQueue] = {}
+        """By run and priority: the lane goes with the last one."""
 
     def head(self, aside: list[RunQueue]) -> RunQueue | None:
         """The queue whose turn it is. Queues of runs that may not start anything now go to `aside`."""
@@ -118,8 +121,8 @@ class Queues:
         self.used: dict[str, int] = dict.fromkeys(limits, 0)
         self.lanes: dict[Shape, Lane] = {}
         self.size = 0
-        self._queues: dict[tuple[str, Shape, int], RunQueue] = {}
-        self._aside: dict[str, list[RunQueue]] = {}
+        self._aside: dict[str, dict[RunQueue, None]] = {}
+        self._sweep_at = SPARE_LANES
         self._brokers: list[BrokerMember] = []
 
     # Brokers come and go ----------------------------------------------------------------------------------------
@@ -166,12 +169,11 @@ class Queues:
     def forget(self, run: OpenRun) -> None:
         """The run is over."""
         self._aside.pop(run.id, None)
-        names, run.queue_names = run.queue_names, []
-        for name in names:
-            queue = self._queues.pop(name)
+        queues, run.queues = run.queues, {}
+        for queue in queues:
             queue.items.clear()
-            queue.lane.queues -= 1
-            if queue.lane.queues == 0:
+            del queue.lane.queues[run.id, queue.priority]
+            if not queue.lane.queues:
                 self._drop(queue.lane)
 
     def choose(self, broker: BrokerMember, prefetch: bool) -> Item | None:
@@ -185,7 +187,7 @@ class Queues:
             aside: list[RunQueue] = []
             queue = lane.head(aside)
             for blocked in aside:
-                self._aside.setdefault(blocked.run.id, []).append(blocked)
+                self._set_aside(blocked)
             if queue is not None and (best is None or queue.key < best.key):
                 best = queue
         return best.head() if best else None
@@ -220,11 +222,6 @@ class Queues:
     def taken(self, limit: str) -> bool:
         return self.used.get(limit, 0) >= self.limits.get(limit, 0)
 
-    def stranded(self) -> Iterator[Lane]:
-        for lane in self.lanes.values():
-            if lane.size and not any(broker.serves(lane) for broker in self._brokers):
-                yield lane
-
     def _closest(self, shape: Shape) -> str:
         able = [broker for broker in self._brokers if shape.worker in broker.workers]
         if able:
@@ -236,15 +233,12 @@ class Queues:
     # Inside -----------------------------------------------------------------------------------------------------
 
     def _queue_of(self, item: Item) -> RunQueue:
-        shape = Shape.of(item.ready)
-        priority = _priority(item.run, item.ready.needs)
-        name = (item.run.id, shape, priority)
-        queue = self._queues.get(name)
+        run, lane = item.run, self._lane(Shape.of(item.ready))
+        priority = _priority(run, item.ready.needs)
+        queue = lane.queues.get((run.id, priority))
         if queue is None:
-            key = (item.run.accepted_at / AGEING - priority, item.run.number, -priority)
-            queue = self._queues[name] = RunQueue(key, self._lane(shape), item.run)
-            queue.lane.queues += 1
-            item.run.queue_names.append(name)
+            queue = lane.queues[run.id, priority] = RunQueue(lane, run, priority)
+            run.queues[queue] = None
         return queue
 
     def _enter(self, queue: RunQueue) -> None:
@@ -253,19 +247,33 @@ class Queues:
         if queue.waiting:
             return
         if queue.run.blocked():
-            self._aside.setdefault(queue.run.id, []).append(queue)
+            self._set_aside(queue)
         else:
             queue.waiting = True
             heappush(queue.lane.heap, queue)
 
+    def _set_aside(self, queue: RunQueue) -> None:
+        self._aside.setdefault(queue.run.id, {})[queue] = None
+
     def _lane(self, shape: Shape) -> Lane:
         lane = self.lanes.get(shape)
         if lane is None:
+            if len(self.lanes) >= self._sweep_at:
+                self._sweep()
             lane = self.lanes[shape] = Lane(shape)
             for broker in self._brokers:
                 if broker.serves(lane):
                     broker.lanes[lane] = None
         return lane
+
+    def _sweep(self) -> None:
+        """Drop the lanes that stand empty; the next time is when there are twice as many as stay."""
+        for lane in [one for one in self.lanes.values() if not one.size]:
+            for queue in lane.queues.values():
+                del queue.run.queues[queue]
+                self._aside.get(queue.run.id, {}).pop(queue, None)
+            self._drop(lane)
+        self._sweep_at = 2 * len(self.lanes) + SPARE_LANES
 
     def _drop(self, lane: Lane) -> None:
         del self.lanes[lane.shape]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ..pipeline.definition import RunOptions
 from ..pipeline.facts import RunError, Verdict
 from .items import Item, Key
-from .queues import Shape
+from .queues import RunQueue
 
 
 @dataclass(slots=True, eq=False)
@@ -45,12 +45,11 @@ class OpenRun:
     live: dict[Key, Item] = field(default_factory=dict)
     """Everything held, queued or leased."""
     leased: int = 0
-    unseen: dict[Key, tuple[int, float]] = field(default_factory=dict)
-    """Instances that ended by facts the owner has not acknowledged: (sequence, when)."""
-    queue_names: list[tuple[str, Shape, int]] = field(default_factory=list)
+    unseen: dict[Key, int] = field(default_factory=dict)
+    """Instances that ended by facts the owner has not acknowledged, with their sequence."""
+    queues: dict[RunQueue, None] = field(default_factory=dict)
     """The queues that were made for it, to be dropped with it."""
     followers: set[str] = field(default_factory=set)
-    running_since: float | None = None
     confirmed: bool = False
     """The owner has said something about it under this take: reading it did not kill it."""
     takes_lost: int = 0
@@ -69,11 +68,18 @@ class OpenRun:
         unseen = self.unseen
         while unseen:
             key = next(iter(unseen))
-            if unseen[key][0] > seen:
+            if unseen[key] > seen:
                 return
             del unseen[key]
 
     def blocked(self) -> bool:
-        """No item of this run may be granted now. Of a run that was cancelled only hooks are left: no pause stops them."""
+        """No item of this run may be granted now. A pause does not stop the hooks of a run that was cancelled."""
         limit = self.options.max_active
         return (self.paused and self.cancelled is None) or (limit is not None and self.leased >= limit)
+
+    def why_blocked(self) -> str:
+        """Empty: it is not."""
+        if not self.blocked():
+            return ""
+        limit = self.options.max_active
+        return "the run is paused" if self.paused else f"max_active={limit} of its run are running"

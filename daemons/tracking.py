@@ -213,8 +213,8 @@ class Tracking:
                 timers.set(now + ready.delay, ("queue", item))
             else:
                 self.leasing.queue(item)
-            if ready.needs is not None and ready.needs.queue_timeout is not None:
-                timers.set(now + ready.delay + ready.needs.queue_timeout, ("expire", item))
+            if item.patience is not None:
+                timers.set(now + ready.delay + item.patience, ("expire", item))
 
     def halt(self, run: OpenRun, message: Halt) -> None:
         run.acknowledge(message.seen)
