@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from ..pipeline.facts import Path
-from ..pipeline.task import Assignment, Input, Ready, RunHeader, Supplied
+from ..pipeline.task import JOURNAL, Assignment, Input, Ready, RunHeader, Supplied
 from .effects import Send
 from .items import Item
 from .members import BrokerMember
@@ -18,6 +18,8 @@ from .runs import OpenRun
 
 LEASE_BITS = 40
 """A lease is epoch << 40 | number: unique for ever, ordered by granting."""
+ALONG = 4 * 1024 * 1024
+"""Bytes of data and results that travel with the attempts of one message; workers ask for what is beyond."""
 CHUNK = 16
 """How many items a Broker gets before the next one has its turn."""
 
@@ -125,14 +127,24 @@ class Grants:
 
     def _message(self, items: list[Item]) -> Run:
         headers: dict[str, RunHeader] = {}
+        room = ALONG
         for item in items:
             if item.run.id not in headers:
-                headers[item.run.id] = _header(item.run)
-        return Run(list(headers.values()), [self._assignment(item) for item in items])
+                header = headers[item.run.id] = _header(item.run, room)
+                room -= len(header.data or b"")
+        assignments: list[Assignment] = []
+        for item in items:
+            inputs: list[Supplied] = []
+            for wanted in item.ready.inputs:
+                supplied = self._results.supply(item.run.id, wanted) if room > 0 else Supplied(wanted)
+                if supplied.value is not None:
+                    room -= len(supplied.value)
+                inputs.append(supplied)
+            assignments.append(self._assignment(item, tuple(inputs)))
+        return Run(list(headers.values()), assignments)
 
-    def _assignment(self, item: Item) -> Assignment:
+    def _assignment(self, item: Item, inputs: tuple[Supplied, ...]) -> Assignment:
         ready, run = item.ready, item.run.id
-        inputs = tuple([self._results.supply(run, wanted) for wanted in ready.inputs])
         return Assignment(
             item.lease,
             run,
@@ -148,7 +160,8 @@ class Grants:
         )
 
 
-def _header(run: OpenRun) -> RunHeader:
+def _header(run: OpenRun, room: int) -> RunHeader:
     """Small data travels with the run; for large data `ref` tells the worker to ask."""
-    ref = "journal" if run.has_data and run.data is None else None
-    return RunHeader(run.id, run.data, ref, run.options.title)
+    data = run.data if room > 0 else None
+    ref = JOURNAL if run.has_data and data is None else None
+    return RunHeader(run.id, data, ref, run.options.title)

@@ -15,8 +15,9 @@ import logging
 from dataclasses import dataclass, field
 
 import zmq
+from msgspec.structs import replace
 
-from .protocol import PROTOCOL, Drop, FromRouter, Inbound, Noted, Outbound, encode
+from .protocol import PROTOCOL, Drop, Endings, FromRouter, Inbound, News, Noted, Outbound, Run, Take, encode
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ IDLE = 300.0
 """Routes of peers that have said nothing for so long are forgotten."""
 LAZY = 0.02
 """Seconds that a message nobody waits for may wait for company: every envelope wakes a process."""
+HEAVY = 8 * 1024 * 1024
+"""Envelopes above this are sent in parts: beyond `MAX_FRAME` the other side closes the connection."""
 PATIENT = (Noted, Drop)
 MIDWAY = 1 << 40
 """Where the numbers of a session go on that was taken up in the middle."""
@@ -104,8 +107,12 @@ class Routes:
         if route.lazy:
             messages = route.lazy + messages
             route.lazy = []
+        frame = encode(Outbound(PROTOCOL, self._epoch, route.session, route.sent + 1, messages))
+        if len(frame) > HEAVY and (parts := halves(messages)):
+            for part in parts:
+                self._send(peer, route, part)
+            return
         route.sent += 1
-        frame = encode(Outbound(PROTOCOL, self._epoch, route.session, route.sent, messages))
         try:
             self._socket.send_multipart((route.address, frame), zmq.NOBLOCK, copy=False)
         except zmq.Again:
@@ -115,7 +122,7 @@ class Routes:
                 raise
             self.undelivered += 1
             self.unreachable.append(peer)
-            del self._routes[peer]
+            self._routes.pop(peer, None)
             logger.debug("peer %s is not connected any more", peer)
 
     def forget(self, peer: str) -> None:
@@ -124,3 +131,26 @@ class Routes:
     def forget_idle(self, now: float) -> None:
         for peer in [name for name, route in self._routes.items() if now - route.heard > IDLE]:
             del self._routes[peer]
+
+
+def halves(messages: list[FromRouter]) -> tuple[list[FromRouter], list[FromRouter]] | None:
+    """The same said in two envelopes; None when it cannot be."""
+    middle = len(messages) // 2
+    if middle:
+        return messages[:middle], messages[middle:]
+    match messages[0]:
+        case Run(headers, assignments) if middle := len(assignments) // 2:
+            first, second = assignments[:middle], assignments[middle:]
+            runs = {one.run for one in first}, {one.run for one in second}
+            return (
+                [Run([header for header in headers if header.run in runs[0]], first)],
+                [Run([header for header in headers if header.run in runs[1]], second)],
+            )
+        case Endings(id, ends, unknown) if middle := len(ends) // 2:
+            return [Endings(id, ends[:middle], unknown)], [Endings(id, ends[middle:])]
+        case News(run, take, control, facts, more) if middle := len(facts) // 2:
+            return [News(run, take, control, facts[:middle], True)], [News(run, take, control, facts[middle:], more)]
+        case Take(facts=facts) as whole if facts:
+            alone = replace(whole, facts=[], more=True)
+            return [alone], [News(whole.run, whole.take, whole.control, facts, whole.more)]
+    return None

@@ -78,8 +78,12 @@ class Ready(msgspec.Struct, frozen=True, array_like=True):
     hook: bool = False
 
 
+JOURNAL = "journal"
+"""The `ref` of run data that only the journal holds: it is asked for with a `Want` of kind `data`."""
+
+
 class RunHeader(msgspec.Struct, frozen=True, array_like=True):
-    """What all attempts of a run share. `data` is the run's data, packed; when it is large, `ref` names the value."""
+    """What all attempts of a run share. `data` is the run's data, packed; when it is large, `ref` says where it is."""
 
     run: str
     data: bytes | None = None

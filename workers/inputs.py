@@ -104,7 +104,7 @@ class Attempt:
     def _laid_over(self) -> Any:
         header, packed = self.header, self.task.data
         if header.ref is not None and header.data is None:
-            below: Any = unpacked(self._reader.packed(header.run, header.ref), "the data of the run")
+            below: Any = unpacked(self._reader.run_data(header.run, header.ref), "the data of the run")
         else:
             below = None if header.data is None else unpack(header.data)
         if packed is None:

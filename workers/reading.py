@@ -18,7 +18,7 @@ import msgspec
 from ..pipeline.errors import JobError, NotFound, StoreError
 from ..pipeline.facts import Path
 from ..pipeline.inputs import ELEMENTS
-from ..pipeline.task import Given, Input, Supplied, Want
+from ..pipeline.task import JOURNAL, Given, Input, Supplied, Want
 from .ancestry import Ancestry
 from .kept import Elements, Kept, elements_of, unpacked
 from .runnable import NOTHING
@@ -98,6 +98,20 @@ class Reader:
             if data is None:
                 data = self._in_chunks(run, ref)
             self._kept.put(ref, data)
+        return data
+
+    def run_data(self, run: str, ref: str) -> bytes:
+        """The data that a run was submitted with, when it is too large to come along."""
+        if ref != JOURNAL:
+            return self.packed(run, ref)
+        data = self._kept.get((run, JOURNAL))
+        if data is None:
+            (given,) = self._fetch([Want(run, "data")])
+            found = _first(given)
+            if found is None or found[1] is None:
+                raise JobError(f"the data of run {run} cannot be read: {given.missing or 'there is none'}")
+            data = found[1]
+            self._kept.put((run, JOURNAL), data)
         return data
 
     def keep(self, ref: str, data: bytes) -> None:

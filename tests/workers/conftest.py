@@ -37,6 +37,7 @@ class Lab:
         self.definition: Definition | None = None
         self.results: dict[tuple[str, Path], Entry] = {}
         self.chunks: dict[str, bytes] = {}
+        self.data: bytes | None = None
         self.asked: list[Want] = []
         self.page = 3
         self.lease = 0
@@ -53,6 +54,8 @@ class Lab:
             if self.definition is None:
                 return Given(missing="it was pruned")
             return Given((((), "success", pack_definition(self.definition), None),))
+        if want.kind == "data":
+            return Given((((), "success", self.data, None),)) if self.data else Given(missing="run run has no data")
         if want.kind == "value":
             data = self.chunks[want.ref or ""]
             end = want.offset + self.page

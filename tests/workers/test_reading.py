@@ -9,7 +9,7 @@ import pytest
 from headrace.pipeline.definition import Definition, GatherRule, Node, pack_definition
 from headrace.pipeline.errors import JobError, StoreError
 from headrace.pipeline.payload import pack, unpack
-from headrace.pipeline.task import Input, Supplied
+from headrace.pipeline.task import JOURNAL, Input, RunHeader, Supplied
 from headrace.stores.values import ValuesFolder
 from headrace.workers.ancestry import Ancestry
 from headrace.workers.kept import Elements, Kept
@@ -55,11 +55,23 @@ def test_a_value_that_is_not_in_this_folder_comes_in_chunks(lab: Any, tmp_path: 
 
 
 def test_the_data_of_a_run_may_be_a_reference(lab: Any) -> None:
-    from headrace.pipeline.task import RunHeader
-
     lab.chunks["a/b/c/d"] = pack({"one": 5})
     outcome = lab.execution(value).run(RunHeader("run", None, "a/b/c/d"), lab.assignment("value"))
     assert unpack(outcome.result) == 5
+
+
+def test_large_data_of_a_run_is_asked_for_once(lab: Any) -> None:
+    lab.data = pack({"one": 5})
+    execution = lab.execution(value)
+    for _ in range(3):
+        outcome = execution.run(RunHeader("run", None, JOURNAL), lab.assignment("value"))
+        assert unpack(outcome.result) == 5
+    assert [want.kind for want in lab.asked] == ["data"]
+
+
+def test_data_that_is_not_there_any_more_fails_the_job_and_says_why(lab: Any, told: Callable[..., str]) -> None:
+    outcome = lab.execution(value).run(RunHeader("run", None, JOURNAL), lab.assignment("value"))
+    assert told(outcome) == "failed: JobError: the data of run run cannot be read: run run has no data"
 
 
 def test_a_result_that_is_gone_fails_the_job_and_says_why(lab: Any, told: Callable[..., str]) -> None:
@@ -81,8 +93,6 @@ def test_a_branch_gets_its_element_of_a_spread_list(lab: Any, tmp_path: Path) ->
     values = ValuesFolder(tmp_path)
     ref = values.write("run", "list", (), 1, pack(["a", {"b": (1, 2)}, None]))
     execution = lab.execution(value, values=values)
-    from headrace.pipeline.task import RunHeader
-
     for element, expected in enumerate(["a", {"b": (1, 2)}, None]):
         for supplied in (
             Supplied(Input("list", (), element=element), None, ref),
