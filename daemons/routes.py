@@ -28,6 +28,8 @@ LAZY = 0.02
 HEAVY = 8 * 1024 * 1024
 """Envelopes above this are sent in parts: beyond `MAX_FRAME` the other side closes the connection."""
 PATIENT = (Noted, Drop)
+LARGE = 256 * 1024
+"""From here on it is cheaper not to copy a frame: giving memory back later, on another thread, has its price too."""
 MIDWAY = 1 << 40
 """Where the numbers of a session go on that was taken up in the middle."""
 LEFT = 4
@@ -114,7 +116,7 @@ class Routes:
             return
         route.sent += 1
         try:
-            self._socket.send_multipart((route.address, frame), zmq.NOBLOCK, copy=False)
+            self._socket.send_multipart((route.address, frame), zmq.NOBLOCK, copy=len(frame) < LARGE)
         except zmq.Again:
             self.undelivered += 1
         except zmq.ZMQError as error:
