@@ -75,13 +75,14 @@ class Admission:
             reason = f"run {run.id} is {run.state}; {message.verb} is for runs that have ended"
             self.cluster.send(client, Failed(message.id, "conflict", reason))
 
-    def reopen(self, client: str, message: Control, run: OpenRun) -> None:
+    def reopen(self, client: str, message: Control, run: OpenRun, holder: str | None = None) -> None:
         """`retry` of a run that has ended: a new round, in which what did not succeed is done again."""
         cluster = self.cluster
         if cluster.stalled:
             cluster.send(client, Failed(message.id, "busy", cluster.stalled, BUSY_PAUSE))
             return
-        holder = cluster.keys.get(run.options.key) if run.options.key is not None else None
+        if run.options.key is not None:
+            holder = cluster.keys.get(run.options.key, holder)
         if holder is not None and holder != run.id:
             reason = f"run {run.id} cannot go on: its key {run.options.key!r} is held by run {holder} now"
             cluster.send(client, Failed(message.id, "conflict", reason))

@@ -346,7 +346,9 @@ class Router:
             reason = f"run {message.run} has succeeded: there is nothing to try again (rerun makes a new run of it)"
             turn.reply(peer, Failed(message.id, "conflict", reason))
         else:
-            self._dispatch.reopen(peer, message, run)
+            key = run.options.key
+            holder = self._journal.archive.holders([key]).get(key) if key is not None else None
+            self._dispatch.reopen(peer, message, run, holder)
 
     def _prune(self, turn: Turn, peer: str, message: Control) -> None:
         try:
