@@ -111,8 +111,8 @@ class Rows:
                 self._step("UPDATE runs SET paused = ?, control = ? WHERE number = ?", on, control, number)
             case Reopened(round=round, control=control):
                 self._step(
-                    "UPDATE runs SET round = ?, control = ?, cancelled = NULL, ending = NULL, verdict = NULL, "
-                    "ended = NULL, duration = NULL, error = NULL WHERE number = ?",
+                    "UPDATE runs SET round = ?, control = ?, paused = 0, cancelled = NULL, ending = NULL, "
+                    "verdict = NULL, ended = NULL, duration = NULL, error = NULL WHERE number = ?",
                     round, control, number,
                 )  # fmt: skip
                 self.closed = [run for run in self.closed if run != record.run]

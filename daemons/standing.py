@@ -80,7 +80,7 @@ class Standing:
                 self.paused, self.control = fact.on, fact.control
             case Reopened():
                 self.round, self.control = fact.round, fact.control
-                self.cancelled = self.ending = self.finished = None
+                self.paused, self.cancelled, self.ending, self.finished = False, None, None, None
                 self.started_at = fact.at
             case Ending():
                 self.ending = (fact.verdict, fact.error)

@@ -340,7 +340,7 @@ class Progress:
         if fact.round <= self.round:
             return
         kept = self._kept()
-        self.round = fact.round
+        self.round, self.paused = fact.round, False
         self._origin = self.board.sequence
         self._inherited = True
         self._begin(Plan(self.plan.definition) if self.plan.forked else self.plan)
