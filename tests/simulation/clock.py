@@ -10,6 +10,9 @@ WALL = 1_700_000_000.0
 GRAIN = 0.001
 """Loops wake up a little late, never early: so does everything here that waits for a deadline."""
 
+WAKING = 0.05
+"""Seconds after standing still in which nobody can have noticed yet."""
+
 
 class Event:
     __slots__ = ("action", "arguments", "dead")
@@ -71,7 +74,7 @@ class Machine:
 
     def freeze(self, until: float) -> None:
         self.frozen_until = max(self.frozen_until, until)
-        self.freezes.append((self.timeline.now, until))
+        self.freezes.append((self.timeline.now, until + WAKING))
 
     def stood_still(self, since: float) -> bool:
         """Did it stand still at any time since then?"""
