@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from ..pipeline.requirement import wanted
 from .items import Item
 from .protocol import BrokerCard
 from .queues import Lane
@@ -53,24 +54,31 @@ class BrokerMember:
         if shape.worker not in self.workers:
             return False
         roles = self.card.roles
-        if shape.role is not None and roles is not None and shape.role not in roles:
+        if shape.role is not None and roles is not None and not wanted(shape.role).met_by(roles):
             return False
         return all(self.card.resources.get(name, 0.0) >= amount for name, amount in shape.resources)
 
     def has_room(self, lane: Lane) -> bool:
         """Has it the role slots and resources for one more item of this lane now?"""
         shape = lane.shape
-        roles = self.card.roles
-        if shape.role is not None and roles is not None and self.roles_used.get(shape.role, 0) >= roles[shape.role]:
+        roles = self.card.roles or {}
+        if any(self.roles_used.get(role, 0) >= roles[role] for role in self._taken(shape.role)):
             return False
         used, offered = self.resources_used, self.card.resources
         return all(used.get(name, 0.0) + amount <= offered.get(name, 0.0) + DUST for name, amount in shape.resources)
 
     def occupy(self, lane: Lane, sign: int) -> None:
-        if lane.shape.role is not None:
-            self.roles_used[lane.shape.role] = self.roles_used.get(lane.shape.role, 0) + sign
+        for role in self._taken(lane.shape.role):
+            self.roles_used[role] = self.roles_used.get(role, 0) + sign
         for name, amount in lane.shape.resources:
             self.resources_used[name] = round(self.resources_used.get(name, 0.0) + sign * amount, DIGITS)
+
+    def _taken(self, role: str | None) -> tuple[str, ...]:
+        """The roles that a job of this requirement takes a slot of: each that it names and the Broker has."""
+        roles = self.card.roles
+        if role is None or roles is None:
+            return ()
+        return (role,) if role in roles else wanted(role).among(roles)
 
 
 @dataclass(slots=True, eq=False)

@@ -78,6 +78,11 @@ class Part(NamedTuple):
             return all(part.met_by(roles) for part in self.parts)
         return self.kind == "figure" or any(part.met_by(roles) for part in self.parts)
 
+    def among(self, roles: Collection[str]) -> tuple[str, ...]:
+        """The roles among these that are wanted by name."""
+        found = dict.fromkeys(serving(name, roles) for name in self.names())
+        return tuple(role for role in found if role is not None)
+
     def without_figures(self) -> Part | None:
         """What is left when figures are not looked at: None when anybody would do."""
         if self.kind == "name":
@@ -109,6 +114,14 @@ def requirement(text: str) -> Part:
     if _PLAIN.fullmatch(text):
         return Part("name", text)
     return _Reader(text).whole()
+
+
+def wanted(text: str) -> Part:
+    """The same of whatever a peer has sent: what is no requirement is a name."""
+    try:
+        return requirement(text)
+    except RequirementError:
+        return Part("name", text)
 
 
 def all_of(*texts: str) -> str:

@@ -213,9 +213,8 @@ class Builder:
         options = self._options(expression, around.scope)
         name = options.variable(expression.words[0])
         template = options.needed("template")
-        bounds = [options.whole(option) for option in ("from", "to") if options.needed(option)]
         by = options.whole("by")
-        first, last = (bound if bound is not None else 0 for bound in bounds)
+        first, last = options.bound("from"), options.bound("to")
         step = 1 if by is None else by
         if not step:
             raise options.source.error(options.needed("by").at, "-by 0 would never come to an end")

@@ -70,6 +70,12 @@ class Values:
             self.refuse(option, "a whole number" if least is None else f"a whole number from {least} on")
         return int(text)
 
+    def bound(self, option: str) -> int:
+        """A whole number that has to be there."""
+        self.needed(option)
+        number = self.whole(option)
+        return self.refuse(option, "a whole number") if number is None else number
+
     def number(self, option: str, least: float | None = None) -> float | None:
         text = self.stripped(option)
         if not text:

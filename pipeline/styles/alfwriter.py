@@ -6,7 +6,7 @@ Only commands have a form there: a call of a function's role has none, nor has a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -152,7 +152,7 @@ def _moment(value: Any) -> tuple[str, str]:
     return "after", f"{{{moment.month} {moment.day} {moment.hour}:{moment.minute:02}}}"
 
 
-_WRITTEN: dict[str, Any] = {
+_WRITTEN: dict[str, Callable[[Any], tuple[str, str]]] = {
     "_not_before": _moment,
     "_retry": lambda value: ("retryrc", word(" ".join(map(str, value["on"])))),
     "_resources": lambda value: ("atleast", str(value["slots"])),
