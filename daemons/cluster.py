@@ -15,12 +15,12 @@ import msgspec
 from ..pipeline.facts import Fact, Finished, Pruned, RunError, Verdict, pack_fact
 from .effects import Record, RouterEffect, Send
 from .grants import Grants, ResultCache
-from .items import Key, State
+from .items import Item, Key, State
 from .members import BrokerMember, PipelinerMember
 from .protocol import Endings, FromRouter, News, RunEnd, Welcome
 from .queues import Queues, Shape
 from .runs import OpenRun
-from .timers import Timers
+from .timers import Timers, What
 
 COUNTED = ("accepted", "finished", "returned", "refused outcomes", "malformed", "failures")
 """What is counted since the start. `malformed`: messages that are none; `failures`: those that could not be handled."""
@@ -87,7 +87,7 @@ class Cluster:
         """By key: the newest run that has it, among those that are open or in `ended`."""
         self.brokers: dict[str, BrokerMember] = {}
         self.pipeliners: dict[str, PipelinerMember] = {}
-        self.timers = Timers()
+        self.timers = Timers(self._is_over)
         self.queues = Queues(rules.limits)
         self.results = ResultCache(rules.cached_results)
         self.grants = Grants(epoch, self.queues, self.results)
@@ -108,6 +108,13 @@ class Cluster:
                 pipeliner.heard += away
         self.now = now
         self.wall = wall
+
+    def _is_over(self, what: What) -> bool:
+        """Nobody needs to be told: the item or run that this timer is about has ended."""
+        subject = what[1]
+        if isinstance(subject, Item):
+            return subject.state is State.ENDED
+        return subject is not None and subject not in self.runs
 
     # Out --------------------------------------------------------------------------------------------------------
 

@@ -191,9 +191,9 @@ def test_a_run_waits_until_all_are_over_that_it_comes_after(world: World) -> Non
 
 
 def test_a_failure_ends_any_number_of_runs_that_wait_in_a_row(world: World) -> None:
-    world.submit("0")
-    for index in range(1, 3000):
-        world.submit(str(index), after=(str(index - 1),))
+    row = [Submission(str(at), b"definition", RunOptions(after=(str(at - 1),) if at else ())) for at in range(3000)]
+    world.dispatch.submit("client", Submit("ask", row), {}, {})
+    world.flush()
     world.conclude("0", "failed")
     assert not world.runs and len(world.facts(Finished)) == 3000
     world.submit("later")
