@@ -32,6 +32,7 @@ COMMANDS = {
     "Pipelines": {
         "submit": "submit",
         "run": "submit",
+        "check": "checking",
         "list": "reading",
         "show": "reading",
         "watch": "watching",

@@ -12,30 +12,32 @@ from .connecting import connect
 from .exits import FAILED, OK
 from .options import command, json_option, settings
 from .printing import duration, jsonable, on_terminal, print_json, print_table, prints_aside, say
+from .targets import Target, target_argument
 from .watching import limit_of, watch_run
 
 if TYPE_CHECKING:
     from ...pipeline.run import Run
 
-TARGET = "FILE.py[:NAME]|MODULE:NAME|FILE.json"
 
-
-@command("submit", "headrace submit pipeline.py", "headrace submit pipelines:nightly --wait --timeout 10m")
-@click.argument("target", metavar=TARGET)
+@command(
+    "submit",
+    "headrace submit pipeline.py",
+    "headrace submit pipelines:nightly --wait --timeout 10m",
+    "headrace submit -j film.json --role cmd --priority 5",
+)
+@target_argument
 @click.option("--wait", is_flag=True, help="wait for the end; the exit code tells how it was")
 @click.option("--timeout", "patience", metavar="SECONDS", help="stop waiting after this; the run goes on")
 @json_option
 @settings(ClientConfig)
-def submit_command(target: str, wait: bool, patience: str | None, as_json: bool, **given: Any) -> int:
+def submit_command(target: Target, wait: bool, patience: str | None, as_json: bool, **given: Any) -> int:
     """Give a pipeline to the cluster. Its id is printed as soon as the Router has it in its journal.
 
     Ctrl-C while waiting leaves the run going.
     """
-    from ...pipeline.loading import load
-
     limit = limit_of(patience)
     with prints_aside():
-        pipeline = load(target)
+        pipeline = target.load()
     with connect(given) as cluster:
         run = cluster.start(pipeline)
         if not wait:
@@ -56,20 +58,18 @@ def _tell_started(run: str, as_json: bool) -> None:
 
 
 @command("run", "headrace run pipeline.py", "headrace run pipelines:nightly --workers my_workers --processes 2")
-@click.argument("target", metavar=TARGET)
+@target_argument
 @click.option("--workers", metavar="MODULE", help="module that holds the workers  [workers, if it is there]")
 @click.option("--store", metavar="MODULE:CLASS", help="the StoreClass; by default no store is needed")
 @click.option("--processes", type=click.IntRange(0), default=0, help="worker processes; 0 runs in this one")
 @json_option
-def run_command(target: str, workers: str | None, store: str | None, processes: int, as_json: bool) -> int:
+def run_command(target: Target, workers: str | None, store: str | None, processes: int, as_json: bool) -> int:
     """Run a pipeline here and now, without any daemon.
 
     The results are the same as on a cluster.
     """
-    from ...pipeline.loading import load
-
     with prints_aside() if as_json else nullcontext():
-        run = load(target).run(workers=workers, store=store, processes=processes)
+        run = target.load().run(workers=workers, store=store, processes=processes)
     if as_json:
         print_json("run", {"run": local_map(run)})
     else:
