@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..pipeline.requirement import wanted
 from .items import Item
 from .protocol import BrokerCard
-from .queues import Lane
+from .queues import Lane, Shape
 
 DIGITS = 9
 """Amounts of resources are counted to so many places, so that shares such as 0.1 neither add up to more than they
@@ -40,6 +40,10 @@ class BrokerMember:
         self.session, self.card, self.heard = session, card, now
         self.granted.clear()
         self.free = self.prefetch = 0
+        self.roles_used.clear()
+        self.resources_used.clear()
+        for item in self.leases.values():  # what they take depends on what the card offers
+            self.occupy(Lane(Shape.of(item.ready)), 1)
 
     def credit(self, free: int, prefetch: int, seen: int) -> None:
         while self.granted and self.granted[0] <= seen:

@@ -110,6 +110,9 @@ class World:
         self.flush()
         return load
 
+    def facts_of(self, run: str) -> list[Record]:
+        return [record for record in self.records if record.run == run]
+
     @property
     def runs(self) -> dict[str, OpenRun]:
         return self.dispatch.cluster.runs
