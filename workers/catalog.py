@@ -100,13 +100,13 @@ class Catalog:
             places = f"{_described(known.target, self._where[entry.name])} and {_described(target, where)}"
             raise ConfigError(f"there are two workers {entry.name!r}: {places}; rename one with @worker(name=...)")
 
-    def add_namespaces(self, folder: str | Path, *, wanted: bool = False) -> None:
-        """The function tasks of job maps that stand below a folder; if there are any (or `wanted`), what job maps need
-        besides."""
-        found = list(served(folder, self.warnings))
+    def add_namespaces(self, folder: str | Path, names: Iterable[str] | None = None) -> None:
+        """The function tasks of job maps that stand below a folder (in namespaces of these names), and, if there are
+        any, what job maps need besides."""
+        found = list(served(folder, self.warnings, names))
         for entry in found:
             self._workers.setdefault(entry.name, entry)
-        if found or wanted:
+        if found or names is not None:
             self._built_in.update((entry.name, entry) for entry in built_in())
 
     def _entry(self, target: Any) -> Runnable:

@@ -68,8 +68,9 @@ class LocalWorkers:
         if not missing:
             return
         self._add_default()
-        if any(self._catalog.get(node.worker_name) is None for node in missing):
-            self._catalog.add_namespaces(Path.cwd(), wanted=True)
+        left = [node.worker_name for node in missing if self._catalog.get(node.worker_name) is None]
+        if left:
+            self._catalog.add_namespaces(Path.cwd(), [name.rpartition(".")[0] for name in left])
         for node in missing:
             if self._catalog.get(node.worker_name) is None:
                 known = ", ".join(sorted(card.name for card in self._catalog.cards())) or "none"

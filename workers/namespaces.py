@@ -18,7 +18,7 @@ import inspect
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +82,7 @@ class _TaskRun:
     """One run of a task: what it is given, what becomes of its answer, and its line in the log."""
 
     def __init__(self, subject: Subject, method: str) -> None:
-        assignment = subject.assignment
-        branch = f" {list(assignment.path)}" if assignment.path else ""
-        self._where = f"run {assignment.run[:12]}, task {assignment.job}{branch}"
+        self._where = _where(subject)
         self._data = subject.data
         self._method = method
         self._path: list[int] = []
@@ -132,15 +130,14 @@ class _TaskRun:
 
     def _check(self, answer: Any) -> None:
         wanted: str | None = self._data.get("returns")
-        items = answer if isinstance(answer, list) else [answer]
-        wrong = next((item for item in items if not isinstance(item, dict)), None) if wanted != "dict" else answer
-        if wrong is not None and not isinstance(wrong, dict):
-            among = "a list with " if isinstance(answer, list) and wrong is not answer else ""
-            kind = f"{among}a {type(wrong).__name__}"
-            must = "a dict, as its definition says" if wanted == "dict" else "a dict or a list of dicts"
-            raise JobError(f"{self._method} returned {kind}: a task returns {must}")
-        if wanted == "list" and not isinstance(answer, list):
-            raise JobError(f"{self._method} returned a dict: its definition says that it returns a list of dicts")
+        several = isinstance(answer, list)
+        strange = [type(item).__name__ for item in (answer if several else [answer]) if not isinstance(item, dict)]
+        if strange:
+            kind = f"a list with a {strange[0]}" if several else f"a {strange[0]}"
+            raise JobError(f"{self._method} returned {kind}: a task returns a dict or a list of dicts")
+        if wanted is not None and several != (wanted == "list"):
+            kind = "a list of dicts" if several else "a dict"
+            raise JobError(f"{self._method} returned {kind}: its definition says that it returns a {wanted}")
 
 
 class InputRunnable(Runnable):
@@ -150,6 +147,7 @@ class InputRunnable(Runnable):
 
     def invoke(self, bind: Bind, value: Any, subject: Subject) -> Any:
         content = value["content"]
+        log.info("%s: the data source gives %s", _where(subject), _size(content))
         return _tracked(content, []) if value.get("tracked") else content
 
 
@@ -176,6 +174,7 @@ class OutputRunnable(Runnable):
     def invoke(self, bind: Bind, value: Any, subject: Subject) -> Any:
         items = list(_flat(value))
         data = [item["data"] for item in items] if subject.data.get("tracked") else items
+        log.info("%s: %s reached it", _where(subject), _size(data))
         return {**subject.data["record"], "data": data}
 
 
@@ -185,9 +184,10 @@ def built_in() -> list[Runnable]:
     return [runnable(name, (), None, runnable) for name, runnable in made]
 
 
-def served(folder: str | Path, warnings: list[str]) -> Iterator[Runnable]:
-    """The functions of the namespaces below a folder. What cannot be used is a warning, not an error."""
-    for namespace in Namespaces(folder):
+def served(folder: str | Path, warnings: list[str], names: Iterable[str] | None = None) -> Iterator[Runnable]:
+    """The functions of the namespaces below a folder, of these or of all. What cannot be used is a warning."""
+    below = Namespaces(folder)
+    for namespace in below if names is None else filter(None, map(below.get, sorted(set(names)))):
         try:
             functions = _functions(namespace, Path(folder).absolute())
         except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the user's modules raise
@@ -229,6 +229,13 @@ def _closure(function: Callable[..., Any], init_args: dict[str, Any], name: str)
         )
     run: Run = made
     return run
+
+
+def _where(subject: Subject) -> str:
+    """The beginning of a line in the log."""
+    assignment = subject.assignment
+    branch = f" {list(assignment.path)}" if assignment.path else ""
+    return f"run {assignment.run[:12]}, task {assignment.job}{branch}"
 
 
 def _tracked(answer: Any, path: list[int]) -> Any:

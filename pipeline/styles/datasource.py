@@ -13,11 +13,9 @@ defined there: no map gets at `os:system`.
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import inspect
 import json
-import threading
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -154,6 +152,9 @@ def _bound(function: Callable[..., Any], content: dict[str, Any]) -> inspect.Bou
 
 def _awaited(value: Any) -> Any:
     """On a loop of its own, in a thread of its own: the caller may have a loop that runs."""
+    import asyncio
+    import threading
+
     ended: list[Any] = []
 
     async def wait() -> Any:

@@ -20,14 +20,14 @@ def import_below(folder: Path, name: str) -> ModuleType:
     """The module of this dotted name. Raises ImportError, and whatever the module raises."""
     top = name.partition(".")[0]
     known = sys.modules.get(top)
-    if known is not None and not _stands_in(known, folder):
+    if known is not None and not all(_stands_in(sys.modules[one], folder, one) for one in {top, name} & {*sys.modules}):
         if not hasattr(known, _MARK):
             raise ImportError(
                 f"{top!r} is the name of another module here ({_place(known)}): give the folder another name"
             )
         _forget(top)
     module = _import(folder, name)
-    if not _stands_in(module, folder):
+    if not _stands_in(module, folder, name):
         raise ImportError(f"{name!r} is {_place(module)}, and not in {folder}: give it another name")
     if known is None or sys.modules[top] is not known:
         setattr(sys.modules[top], _MARK, str(folder))
@@ -49,9 +49,11 @@ def _forget(top: str) -> None:
         del sys.modules[name]
 
 
-def _stands_in(module: ModuleType, folder: Path) -> bool:
-    root = folder.resolve()
-    return any(Path(place).resolve().is_relative_to(root) for place in _places(module))
+def _stands_in(module: ModuleType, folder: Path, name: str) -> bool:
+    """Is it the package or the file that has this dotted name, seen from the folder?"""
+    package = folder.joinpath(*name.split(".")).resolve()
+    places = [Path(place).resolve() for place in _places(module)]
+    return any(place.is_relative_to(package) or place.with_suffix("") == package for place in places)
 
 
 def _places(module: ModuleType) -> list[str]:

@@ -17,15 +17,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..pipeline import Pipeline
 from ..run import Run
 from .files import parse_json
 from .jobmap_document import JobMap, read_map
-from .jobmap_jobs import compiled, is_tracked, record_of
+from .jobmap_jobs import is_tracked, record_of
 from .problems import JobMapError, JobMapFailed, Problem
+
+if TYPE_CHECKING:
+    from ..manager import PipelineManager
 
 Map = Mapping[str, Any] | str | os.PathLike[str]
 
@@ -34,26 +37,38 @@ __all__ = ["JobMapError", "JobMapFailed", "Problem", "load", "run", "submit", "v
 
 def validate(map: Map) -> None:
     """Check a map. Raises `JobMapError` with all `.problems`; nothing is run, and no data source is read."""
-    _read(map, content=False)
+    _read(map)
 
 
 def load(map: Map) -> Pipeline:
     """The pipeline of a map, to be started by a manager or drawn. Raises `JobMapError`."""
-    return compiled(_read(map))
+    return _read(map).to_pipeline()
 
 
-def run(map: Map, *, processes: int = 0) -> list[dict[str, Any]]:
-    """Run a map here and now, and return the records of its outputs, in the order of the map.
+def run(
+    map: Map, manager: PipelineManager | None = None, *, processes: int = 0, timeout: float | None = None
+) -> list[dict[str, Any]]:
+    """Run a map to its end, and return the records of its outputs, in the order of the map.
 
-    processes  how many processes run tasks; 0 is this one
+    manager    a PipelineManager: run on its cluster, and wait; by default it is run here and now
+    processes  how many processes run tasks here; 0 is this one
+    timeout    seconds to wait for the cluster: a `TimeoutError` leaves the run going
 
     Raises `JobMapError` for a map that is wrong, and `JobMapFailed` when a task has failed.
     """
+    if (manager is not None and processes) or (manager is None and timeout is not None):
+        raise ConfigError("run: processes are of a run in this process, and timeout of one with a manager")
     jobmap = _read(map)
-    ended = compiled(jobmap).run(processes=processes)
+    pipeline = jobmap.to_pipeline()
+    if manager is None:
+        ended = pipeline.run(processes=processes)
+    else:
+        manager.start(pipeline)
+        ended = manager.wait(pipeline, timeout)
+    records = list(_records(jobmap, ended))
     if not ended.ok:
-        raise JobMapFailed(jobmap.name, ended.state, list(_reached(jobmap, ended)), ended.error)
-    return [ended.results[task.name] for task in jobmap.tasks.values() if task.kind == "output"]
+        raise JobMapFailed(jobmap.name, ended.state, records, ended.error)
+    return records
 
 
 def submit(map: Map, *, api: str | None = None, broadcast: str | None = None, timeout: float = 10.0) -> str:
@@ -63,14 +78,14 @@ def submit(map: Map, *, api: str | None = None, broadcast: str | None = None, ti
     return start(load(map), api=api, broadcast=broadcast, timeout=timeout)
 
 
-def of_map(document: Any, path: Path) -> Pipeline:
-    """The pipeline of a map that stands in a file."""
-    return compiled(_checked(document, path))
+def of_map(document: Any, path: Path) -> JobMap:
+    """The map that stands in a file. Files of its data source are looked for beside it first."""
+    return read_map(document, str(path), (path.absolute().parent, Path.cwd()))
 
 
-def _read(map: Map, *, content: bool = True) -> JobMap:
+def _read(map: Map) -> JobMap:
     if isinstance(map, Mapping):
-        return read_map(map, "the job map", (Path.cwd(),), content=content)
+        return read_map(map, "the job map", (Path.cwd(),))
     if not isinstance(map, str | os.PathLike):
         raise JobMapError([Problem(None, "map", f"must be a dict or the path of a file, not a {type(map).__name__}")])
     path = Path(map)
@@ -80,16 +95,11 @@ def _read(map: Map, *, content: bool = True) -> JobMap:
         raise ConfigError(f"the job map {path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
         raise JobMapError([Problem(None, "map", f"it cannot be read: {error}")], str(path)) from None
-    return _checked(document, path, content=content)
+    return of_map(document, path)
 
 
-def _checked(document: Any, path: Path, *, content: bool = True) -> JobMap:
-    """Files of the data source are looked for beside the map first."""
-    return read_map(document, str(path), (path.absolute().parent, Path.cwd()), content=content)
-
-
-def _reached(jobmap: JobMap, ended: Run) -> Iterator[dict[str, Any]]:
-    """The records of a run that did not end well: with what was there when it ended."""
+def _records(jobmap: JobMap, ended: Run) -> Iterator[dict[str, Any]]:
+    """The records of the outputs; one that has none (a failed run, everything skipped) holds what was there."""
     for task in jobmap.tasks.values():
         if task.kind == "output":
             found = ended.results.get(task.name)

@@ -12,18 +12,23 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..checks import show
-from ..errors import DefinitionError
+from ..errors import ConfigError, DefinitionError, ValueNotSupported
 from ..job import Job
 from ..names import check_names
+from ..payload import pack
+from ..run_options import checked
 from .aggregate import Aggregate
 from .datasource import Content, DataSource, Unreadable
 from .jobmap_flow import check_flow
 from .namespaces import TASKS, BadDefinition, Method, Namespace, Namespaces, method_path
 from .problems import JobMapError, Problem
 from .typecheck import fits, value_fits
+
+if TYPE_CHECKING:
+    from ..pipeline import Pipeline
 
 KINDS = ("input", "function", "output")
 FIELDS = ("name", "id", "description", "datasource", "tasks", "workflow", "options")
@@ -59,25 +64,41 @@ class JobMap:
     """A map without problems: tasks by name in the order of the map, their parents in the order of the edges."""
 
     name: str
-    id: str
     tasks: dict[str, MapTask]
-    content: Content
+    data: DataSource
     options: dict[str, Any]
+    place: str
+    """What it is called in messages."""
+
+    def content(self) -> Content:
+        """Read the data source. Raises `JobMapError`."""
+        try:
+            data = self.data.read()
+        except Unreadable as error:
+            raise JobMapError([error.problem], self.place) from error.__cause__
+        if told := _cannot_travel(data):
+            raise JobMapError([Problem(None, "datasource", told)], self.place)
+        return data
+
+    def to_pipeline(self, priority: int | None = None, role: str | None = None) -> Pipeline:
+        """The pipeline, with the data in it."""
+        from .jobmap_jobs import compiled
+
+        if role is not None:
+            raise ConfigError(f"{self.place}: a job map has no role as a whole; a task has one among its options")
+        options = self.options if priority is None else {**self.options, "priority": priority}
+        return compiled(self, self.content(), options)
 
 
-def read_map(document: Any, source: str, folders: tuple[Path, ...], *, content: bool = True) -> JobMap:
-    """The map of a document. `folders`: see `DataSource`; `content` False leaves the data source unread.
+def read_map(document: Any, place: str, folders: tuple[Path, ...]) -> JobMap:
+    """The map of a document, called `place` in messages. `folders`: see `DataSource`, which is not read here.
 
     Raises `JobMapError` with every problem.
     """
     reading = _Reading(document, folders)
-    if reading.problems:
-        raise JobMapError(reading.problems, source)
-    try:
-        data = reading.data.read() if content and reading.data is not None else {}
-    except Unreadable as error:
-        raise JobMapError([error.problem], source) from error.__cause__
-    return JobMap(reading.name, reading.id, reading.tasks, data, reading.options)
+    if reading.problems or reading.data is None:
+        raise JobMapError(reading.problems, place)
+    return JobMap(reading.name, reading.tasks, reading.data, reading.options, place)
 
 
 class _Reading:
@@ -88,7 +109,7 @@ class _Reading:
         self.tasks: dict[str, MapTask] = {}
         self.options: dict[str, Any] = {}
         self.data: DataSource | None = None
-        self.name = self.id = ""
+        self.name = ""
         if not isinstance(document, Mapping):
             self._wrong(None, "map", f"must be a map with {', '.join(FIELDS)}, not {show(document)}")
             return
@@ -96,7 +117,7 @@ class _Reading:
         self._digest = blake2b(show_all(document), digest_size=16).digest()
         self._check_fields(None, document, FIELDS)
         self.name = self._text(None, document, "name")
-        self.id = self._id(None, document, "")
+        self._id(None, document, "")
         self._read_options(document)
         self._read_source(document, folders)
         self._read_tasks(document)
@@ -115,7 +136,13 @@ class _Reading:
             )
             return
         self._check_fields(None, given, OPTIONS, "options.")
-        self.options = {option: given[option] for option in OPTIONS if option in given}
+        for option in OPTIONS:
+            if option in given:
+                try:
+                    checked({"title": None, option: given[option]}, ())
+                    self.options[option] = given[option]
+                except DefinitionError as error:
+                    self._wrong(None, f"options.{option}", str(error).partition(": ")[2])
 
     def _read_source(self, document: Mapping[str, Any], folders: tuple[Path, ...]) -> None:
         if "datasource" not in document:
@@ -200,6 +227,8 @@ class _Reading:
         task.namespace, task.method = texts["namespace"], texts["method"]
         task.consumes, task.produces = texts["consumes"] or None, texts["produces"] or None
         task.init_args = self._map(task.name, given, "init_args")
+        if told := _cannot_travel(task.init_args):
+            self._wrong(task.name, "init_args", told)
         if "aggregate" in given:
             try:
                 task.aggregate = Aggregate(given["aggregate"])
@@ -299,6 +328,7 @@ class _Methods:
     def __init__(self, namespaces: Namespaces) -> None:
         self._namespaces = namespaces
         self._known: dict[str, Namespace | None] = {}
+        self._read: dict[tuple[str, str], Method | BadDefinition | None] = {}
 
     def find(self, task: MapTask, wrong: Any) -> Method | None:
         if not _DOTTED.fullmatch(task.namespace):
@@ -313,10 +343,9 @@ class _Methods:
         return self._method(task, namespace, wrong)
 
     def _method(self, task: MapTask, namespace: Namespace, wrong: Any) -> Method | None:
-        try:
-            method = namespace.method(task.method) if task.method.isidentifier() else None
-        except BadDefinition as error:
-            for reason in error.reasons:
+        method = self._definition(namespace, task.method)
+        if isinstance(method, BadDefinition):
+            for reason in method.reasons:
                 wrong(task.name, "method", f"its definition {method_path(namespace, task.method)}: {reason}")
             return None
         if method is None:
@@ -331,6 +360,16 @@ class _Methods:
                 wrong(task.name, "method", f"{namespace.folder / TASKS}: {reason}")
         return method
 
+    def _definition(self, namespace: Namespace, method: str) -> Method | BadDefinition | None:
+        """Each is read once."""
+        key = namespace.name, method
+        if key not in self._read:
+            try:
+                self._read[key] = namespace.method(method) if method.isidentifier() else None
+            except BadDefinition as error:
+                self._read[key] = error
+        return self._read[key]
+
 
 def show_all(value: Any) -> bytes:
     """All of a value as text, for a digest."""
@@ -338,6 +377,15 @@ def show_all(value: Any) -> bytes:
         return repr(value).encode("utf-8", "replace")
     except RecursionError:
         return b""
+
+
+def _cannot_travel(value: Any) -> str:
+    """Why a value cannot be given to another process; empty when it can."""
+    try:
+        pack(value, "")
+    except ValueNotSupported as error:
+        return f"holds what cannot travel between processes: {str(error).lstrip(': ')}"
+    return ""
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ branch that it really came from (`tracked`); elsewhere maps travel as they are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -20,20 +21,21 @@ from ..graph import joined
 from ..job import Job
 from ..options import Gather
 from ..pipeline import Pipeline
+from .datasource import Content
 from .jobmap_document import JobMap, MapTask
 from .namespaces import GROUPS, INPUT, OUTPUT, worker_of
 
 
-def compiled(jobmap: JobMap) -> Pipeline:
+def compiled(jobmap: JobMap, content: Content, options: Mapping[str, Any]) -> Pipeline:
     jobs: list[Job] = []
     edges: list[tuple[str, str | None]] = []
-    making = _Making(jobmap)
+    making = _Making(jobmap, content)
     for task in jobmap.tasks.values():
         made = making.jobs_of(task)
         jobs += made
         edges += [(parent, made[0].name) for parent in task.parents]
         edges += [(one.name, other.name) for one, other in pairwise(made)]
-    return Pipeline(joined(jobs, edges, "the job map"), title=jobmap.name, **jobmap.options)
+    return Pipeline(joined(jobs, edges, "the job map"), title=jobmap.name, **options)
 
 
 def record_of(jobmap: JobMap, task: MapTask, data: list[Any]) -> dict[str, Any]:
@@ -48,8 +50,9 @@ def is_tracked(jobmap: JobMap) -> bool:
 
 
 class _Making:
-    def __init__(self, jobmap: JobMap) -> None:
+    def __init__(self, jobmap: JobMap, content: Content) -> None:
         self._map = jobmap
+        self._content = content
         self._common = {"tracked": True} if is_tracked(jobmap) else {}
         takes_items = (one for one in jobmap.tasks.values() if one.kind == "function" and one.aggregate is None)
         self._feeding = {parent for one in takes_items for parent in one.parents}
@@ -58,8 +61,8 @@ class _Making:
     def jobs_of(self, task: MapTask) -> list[Job]:
         """The jobs of a task, one after the other; the last one has its name."""
         if task.kind == "input":
-            several = isinstance(self._map.content, list)
-            data = {"content": self._map.content, **self._common}
+            several = isinstance(self._content, list)
+            data = {"content": self._content, **self._common}
             return [Job(INPUT, data, name=task.name, bind="literal", spread=several and task.name in self._feeding)]
         if task.kind == "output":
             data = {"record": record_of(self._map, task, []), **self._common}

@@ -23,8 +23,8 @@ ANY = "any"
 _OTHER_WORDS = {"str": "string", "int": "integer", "bool": "boolean", "dict": "map", "object": "map", "array": "list"}
 _WIDER = {"integer": ("float", "number"), "float": ("number",)}
 _LIST = "list["
-DEEPEST = 16
-"""How many lists may stand in each other."""
+LONGEST = 200
+"""Letters of a type that is looked into; what is longer is a name."""
 
 _VALUES: dict[str, Callable[[Any], bool]] = {
     ANY: lambda value: True,
@@ -40,9 +40,11 @@ KNOWN = tuple(sorted(_VALUES))
 """Types whose values can be looked at."""
 
 
-def parsed(text: str, depth: int = 0) -> Type:
+def parsed(text: str) -> Type:
     """The alternatives of a type. Any text is a type: what is no list and no alternative is a name."""
-    return tuple(dict.fromkeys(_normal(part.strip(), depth) for part in _alternatives(text)))
+    if len(text) > LONGEST:
+        return (f"the type {text}",)
+    return tuple(dict.fromkeys(_normal(part.strip()) for part in _alternatives(text)))
 
 
 def fits(given: str, wanted: str) -> bool:
@@ -77,11 +79,11 @@ def _alternatives(text: str) -> list[str]:
     return parts
 
 
-def _normal(text: str, depth: int) -> str:
-    if text.endswith("]") and depth < DEEPEST:
+def _normal(text: str) -> str:
+    if text.endswith("]"):
         kind, _, inner = text[:-1].partition("[")
         if _OTHER_WORDS.get(kind.strip(), kind.strip()) == "list":
-            within = "|".join(parsed(inner, depth + 1))
+            within = "|".join(parsed(inner))
             return "list" if within == ANY else f"{_LIST}{within}]"
     return _OTHER_WORDS.get(text, text)
 
