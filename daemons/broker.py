@@ -50,6 +50,7 @@ class Broker:
 
     `store_class`: a class, or its name as `module:Class`; None needs no store. `workers`: a module or several, by name.
     `roles`: serve only these, with so many slots each. `grace`: how long running jobs may go on after a stop.
+    `resources`: what jobs may ask for; `slots` is always among them, by default as many as there are processes.
     `broadcast`, `poll_time` and `insecure` are not needed here; they stand for those who give them to every daemon.
     """
 
@@ -80,7 +81,8 @@ class Broker:
         self.grace = grace
         self._monitors = store_class is not None and _may_monitor(store_class)
         roles = dict(roles) if roles else None
-        self._slots = Slots(Offer(self.number_of_workers, place(), __version__, roles, dict(resources or {})))
+        offered = {"slots": float(self.number_of_workers), **(resources or {})}
+        self._slots = Slots(Offer(self.number_of_workers, place(), __version__, roles, offered))
         self._outfit = Outfit(self.workers, self.store, self.data)
         self._session = Session(new_id(), lambda: self._slots.hello(clock.now()), new_id)
         self._stopper = Stopper()
