@@ -21,9 +21,9 @@ from .alfwriter import dumps
 from .blocks import Job
 
 
-def loads(text: str | bytes, name: str = "") -> Job:
+def loads(text: str | bytes, name: str | os.PathLike[str] = "") -> Job:
     """The tree of a script; `name` is what complaints call it. Its `.warnings` tell what was left out, and where."""
-    source = Source.of(text, name)
+    source = Source.of(text, str(name))
     try:
         return Builder(source).job()
     except RecursionError:

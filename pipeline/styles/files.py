@@ -52,6 +52,7 @@ FORMS = (
         (".alf", ".alfscript", ".jobscript"),
         _matches(r"^\s*(##\s*AlfredToDo|Job\s*($|[-{\\]))"),
         "alfscript:loads",
+        wants_path=True,
     ),
 )
 ENDINGS = tuple(ending for form in FORMS for ending in form.endings)
