@@ -160,7 +160,7 @@ def test_a_job_in_a_python_file_is_a_pipeline(tmp_path: Path) -> None:
     )
     for target in ("film.py", "film.py:job", "film.py:make"):
         assert [one.name for one in load_pipeline(f"{tmp_path}/{target}").jobs] == ["t/Action1"]
-    with pytest.raises(ConfigError, match="film.py:task is a Task, neither a Pipeline nor"):
+    with pytest.raises(ConfigError, match=r"film\.py:task is a Task, neither a Pipeline nor"):
         load_pipeline(f"{tmp_path}/film.py:task")
 
 

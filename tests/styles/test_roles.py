@@ -126,9 +126,7 @@ def test_cmd_and_shell_run_shell_text(tmp_path: Path) -> None:
 def test_a_shell_that_fails_fails_the_action_with_its_exit_code(capfd: pytest.CaptureFixture[str]) -> None:
     run = of(lambda: Action("echo trouble >&2; exit 3", _role="cmd", _retry={"tries": 3, "on": [4]})).run()
     assert run.state == "failed"
-    assert run.error.reason == (
-        "CommandFailed: command `echo trouble >&2; exit 3` ended with exit code 3: trouble"
-    )
+    assert run.error.reason == ("CommandFailed: command `echo trouble >&2; exit 3` ended with exit code 3: trouble")
     assert capfd.readouterr().err.count("trouble") == 1
 
 
