@@ -92,7 +92,7 @@ class Admission:
             return
         cluster.ended.pop(run.id, None)
         run.round, run.control = run.round + 1, run.control + 1
-        run.cancelled, run.ending, run.paused, run.active = None, None, False, True
+        run.cancelled, run.ending, run.active = None, None, True
         run.started = cluster.now
         run.followers.add(client)
         cluster.runs[run.id] = run
@@ -102,6 +102,7 @@ class Admission:
         fact = Reopened(cluster.wall, run.control, run.round)
         cluster.record(run, fact, answer=remembered(message, done))
         cluster.send(client, done)
+        self._pause(run, False)
         self.arm(run)
         self.tracking.assign(run)
 

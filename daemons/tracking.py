@@ -104,9 +104,7 @@ class Tracking:
         while self._suspects and self._suspect is None:
             run_id = next(iter(self._suspects))
             del self._suspects[run_id]
-            run = self.cluster.runs.get(run_id)
-            if run is None:
-                continue
+            run = self.cluster.runs[run_id]
             if run.takes_lost >= self.cluster.rules.lost_takes:
                 run.parked = f"{run.takes_lost} Pipeliners died reading it, so nobody is given it any more"
                 self._parked[run_id] = None

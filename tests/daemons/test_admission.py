@@ -358,6 +358,21 @@ def test_hooks_of_a_run_that_was_paused_and_cancelled_run(world: World) -> None:
     assert [one.job for one in world.assigned()] == ["hook:always"]
 
 
+def test_a_run_that_was_submitted_paused_starts_nothing_until_it_is_resumed(world: World) -> None:
+    world.submit("r1", paused=True)
+    world.enqueue("r1", "A")
+    assert not world.assigned() and [fact.on for fact in world.facts(Paused)] == [True]
+    world.control("resume", "r1")
+    assert len(world.assigned()) == 1
+
+
+def test_a_waiting_run_is_told_as_such(world: World) -> None:
+    world.submit("r1", not_before=1e9 + 5.0)
+    assert "r1 is waiting" in world.control("retry", "r1").reason
+    world.control("cancel", "r1")
+    assert "r1 is cancelling" in world.control("retry", "r1").reason
+
+
 @pytest.mark.parametrize(("verb", "code"), [("retry", "conflict"), ("prune", "conflict")])
 def test_an_open_run_is_neither_tried_again_nor_pruned(world: World, verb: str, code: str) -> None:
     world.submit("r1")
@@ -385,6 +400,16 @@ def test_a_retry_opens_a_new_round_whose_end_is_told(world: World) -> None:
     world.say("broker", Outcomes([Outcome(world.assigned()[0].lease)]))
     world.conclude("r0")
     assert told_ends(world) == [("r0", "success")]
+
+
+def test_a_retry_of_a_run_that_ended_while_it_was_paused_lets_it_go_on(world: World) -> None:
+    run = ended("r0", world)
+    run.paused = True
+    reopen(world, run)
+    assert [fact.on for fact in world.facts(Paused)] == [False] and not run.paused
+    world.load()
+    world.enqueue("r0", "A", round=1)
+    assert len(world.assigned()) == 1
 
 
 def test_a_retry_is_refused_while_another_run_holds_the_key(world: World) -> None:

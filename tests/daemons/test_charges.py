@@ -6,13 +6,24 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
+import pytest
 
 from headrace import Job, Pipeline
 from headrace.daemons.charges import Charges
-from headrace.daemons.protocol import Conclude, Drop, Enqueue, Halt, News, Take
+from headrace.daemons.protocol import Conclude, Drop, Enqueue, Halt, News, Take, Welcome
 from headrace.pipeline.compile import definition_of
 from headrace.pipeline.definition import RunOptions
-from headrace.pipeline.facts import Accepted, Cancelled, Failure, Returned, pack_fact
+from headrace.pipeline.facts import (
+    Accepted,
+    Cancelled,
+    Failure,
+    Finished,
+    Paused,
+    Reopened,
+    Returned,
+    pack_fact,
+)
+from headrace.pipeline.progress import Progress
 
 
 def definition(*names: str, **options: Any) -> bytes:
@@ -135,6 +146,91 @@ def test_a_run_that_cannot_be_read_fails_alone() -> None:
     assert isinstance(bad, Conclude) and bad.verdict == "failed"
     assert bad.error is not None and "cannot be tracked" in bad.error.reason
     charges.validate()
+
+
+def test_a_run_that_comes_without_its_definition_fails() -> None:
+    charges = Charges()
+    charges.handle(Take("r", 1, 0, None, facts(1, ACCEPTED), 1))
+    (conclude,) = charges.flush()
+    assert isinstance(conclude, Conclude) and (conclude.verdict, conclude.seen) == ("failed", 1)
+    assert conclude.error is not None and "without its definition" in conclude.error.reason
+
+
+def test_a_judgement_that_fails_is_the_end_of_that_run_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    charges = Charges()
+    charges.handle(take())
+
+    def fail(progress: Progress) -> None:
+        raise LookupError("no such branch")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "halts", fail)
+        assert charges.flush() == []
+    charges.repeat()
+    (conclude,) = charges.flush()
+    assert isinstance(conclude, Conclude) and conclude.error is not None
+    assert conclude.error.reason == "the pipeline cannot be tracked: LookupError: no such branch"
+    assert charges.holding() == (("r", 1, 0),)
+    charges.validate()
+
+
+def test_facts_of_a_broken_run_are_counted_so_that_its_verdict_is_taken() -> None:
+    charges = Charges()
+    charges.handle(Take("r", 1, 0, b"\xc1 rubbish", facts(1, ACCEPTED), 1))
+    charges.handle(News("r", 1, 0, facts(2, returned("A"))))
+    (conclude,) = charges.flush()
+    assert isinstance(conclude, Conclude) and conclude.seen == 2
+
+
+def test_the_end_of_a_round_is_seen_and_judged_by_nobody() -> None:
+    charges = Charges()
+    charges.handle(take(1, None, returned("A", "failed"), Finished(0.0, "failed"), Reopened(0.0, 1, 1)))
+    (enqueue,) = charges.flush()
+    assert isinstance(enqueue, Enqueue) and enqueue.seen == 4
+    assert [(one.job, one.round) for one in enqueue.ready] == [("A", 1)]
+
+
+def test_a_run_whose_window_is_full_waits_for_room() -> None:
+    charges = Charges()
+    jobs = [Job("W", name=f"n{index}") for index in range(4)]
+    charges.handle(take(1, definition_of(Pipeline(dict.fromkeys(jobs))), window=2))
+    charges.flush()
+    charges.handle(News("r", 1, 0, facts(2, Paused(0.0, 0, True))))
+    assert charges.touched == 1 and charges.flush() == [] and charges.touched == 0
+
+
+def test_work_under_way_is_not_handed_out_again_with_every_heartbeat() -> None:
+    charges = Charges()
+    charges.handle(take())
+    charges.flush()
+    charges.repeat()
+    assert charges.flush() == []
+
+
+def test_a_run_under_no_take_hears_only_of_its_next_one() -> None:
+    charges = Charges()
+    charges.handle(take())
+    charges.flush()
+    charges.await_takes()
+    charges.handle(News("r", 1, 0, facts(2, returned("A"))))
+    assert charges.flush() == [] and charges.holding() == (("r", 0, 1),)
+    charges.handle(Take("r", 7, 0, None, facts(2, returned("A")), 1))
+    (enqueue,) = charges.flush()
+    assert isinstance(enqueue, Enqueue) and [one.job for one in enqueue.ready] == ["B"]
+
+
+def test_messages_that_are_about_no_run_of_ours_change_nothing() -> None:
+    charges = Charges()
+    for message in (Welcome(), Drop("gone", 0), News("gone", 1, 0, [])):
+        charges.handle(message)
+    assert charges.flush() == [] and not len(charges)
+
+
+def test_what_was_dropped_before_it_was_judged_is_not_judged() -> None:
+    charges = Charges()
+    charges.handle(take())
+    charges.handle(Drop("r", 0))
+    assert charges.flush() == [] and not len(charges)
 
 
 def test_a_fact_that_cannot_be_is_the_end_of_that_run_only() -> None:

@@ -206,6 +206,20 @@ def test_what_ends_while_the_journal_is_asked_is_not_taken_up_again() -> None:
     assert ends(world) == [("A", "success")] and world.last("broker", Kill).leases == [OLD]
 
 
+def test_what_ends_while_several_brokers_are_looked_up_is_remembered_for_the_last_of_them() -> None:
+    world = restarted()
+    world.broker("new")
+    world.enqueue("r1", "A", after=30)
+    for name in ("first", "second"):
+        world.say(name, Hello("broker", f"host/{name}", card=CARD, held=(old(),)))
+    world.say("new", Outcomes([Outcome(world.assigned("new")[0].lease)]))
+    for name in ("first", "second"):
+        world.dispatch.looked_up(name, "s", set())
+    world.flush()
+    assert world.last("first", Kill).leases == world.last("second", Kill).leases == [OLD]
+    assert ends(world) == [("A", "success")]
+
+
 def test_what_runs_of_a_run_that_was_cancelled_is_stopped_when_its_broker_comes_back() -> None:
     world = restarted()
     world.control("cancel", "r1")

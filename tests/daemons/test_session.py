@@ -92,3 +92,44 @@ def test_a_refusal_is_told_and_tried_again_after_a_pause() -> None:
     assert peer.due() is None
     peer.now = peer.session.next_deadline()
     assert isinstance(peer.due()[2], Hello)  # type: ignore[index]
+
+
+def test_the_next_deadline_is_the_next_heartbeat_or_the_end_of_patience() -> None:
+    peer = Peer()
+    assert peer.session.next_deadline() == float("-inf")  # a Hello is due at once
+    peer.join()
+    assert peer.session.next_deadline() == 2.0
+    for peer.now in (2.0, 4.0):
+        peer.due()
+    assert peer.session.next_deadline() == 6.0
+    peer.now = 5.0
+    peer.hear(Noted([1]))
+    peer.now = 6.0
+    peer.due()
+    assert peer.session.next_deadline() == 8.0
+
+
+def test_an_answer_to_a_heartbeat_that_was_never_sent_renews_nothing() -> None:
+    peer = Peer()
+    peer.join()
+    for stamp in (99.0, float("nan")):
+        assert peer.hear(Pulse(stamp)) == []
+    assert peer.session.renewed == float("-inf")
+
+
+def test_an_older_answer_that_comes_late_takes_nothing_back() -> None:
+    peer = Peer()
+    peer.join()
+    peer.now = 3.0
+    peer.hear(Pulse(2.0), Pulse(1.0))
+    assert peer.session.renewed == 2.0
+
+
+def test_asking_twice_for_a_new_session_makes_one() -> None:
+    peer = Peer()
+    peer.join()
+    assert peer.session.joined
+    peer.hear(Again())
+    peer.hear(Again())
+    assert peer.due()[0] == "session2"  # type: ignore[index]
+    assert peer.due() is None

@@ -399,6 +399,15 @@ def test_of_the_runs_of_a_dead_pipeliner_only_unread_ones_are_parked() -> None:
     assert [bool(one.parked) for one in world.runs.values()] == [True, True, False]
 
 
+def test_a_turn_has_effects_from_its_first_decision_to_its_end(world: World) -> None:
+    cluster = world.dispatch.cluster
+    assert not cluster.has_effects
+    world.dispatch.handle("stranger", "s", Beat(1.0))
+    assert cluster.has_effects
+    world.flush()
+    assert not cluster.has_effects
+
+
 def test_times_are_taken_once_a_turn(world: World) -> None:
     world.dispatch.at(world.now + 1.0, 1e9 + 1.0)
     assert (world.dispatch.cluster.now, world.dispatch.cluster.wall) == (world.now + 1.0, 1e9 + 1.0)
