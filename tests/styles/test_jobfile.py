@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from headrace.blocks import Action, Instance, Job, Task, dumps, load, loads
+from headrace.pipeline.definition import RetryRule
 from headrace.pipeline.errors import ConfigError, DefinitionError
 from headrace.pipeline.loading import find
 from headrace.pipeline.loading import load as load_pipeline
 from headrace.pipeline.pipeline import Pipeline
 from headrace.pipeline.styles.jobfile import loads_toml
+from headrace.pipeline.styles.jobfile_schema import schema
+from headrace.pipeline.styles.tree_nodes import ACTION, GROUP, RUN
 
 README = """
 {
@@ -294,3 +297,17 @@ def test_instances_can_be_read_and_written() -> None:
     again = loads(json.dumps(whole))
     assert again == whole
     assert type(again.children[0]) is Instance
+
+
+def test_the_schema_in_the_documentation_is_that_of_the_model() -> None:
+    page = Path(__file__).parents[2] / "docs" / "jobfile.schema.json"
+    assert json.loads(page.read_text()) == schema(), (
+        "write it anew: python -m headrace.pipeline.styles.jobfile_schema > docs/jobfile.schema.json"
+    )
+
+
+def test_the_schema_knows_every_option_that_is_read() -> None:
+    defined = schema()["$defs"]
+    for kind, table in (("Job", RUN), ("Task", GROUP), ("Action", ACTION)):
+        assert {f"_{option}" for option in table} <= set(defined[kind]["properties"])
+    assert set(defined["RetryRule"]["properties"]) == set(RetryRule.__struct_fields__)
