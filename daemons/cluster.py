@@ -220,8 +220,9 @@ class Cluster:
     def _validate_limits(self) -> None:
         """A limit may be exceeded by what runs since an epoch before, never by what was granted in this one."""
         leased = [item for broker in self.brokers.values() for item in broker.leases.values()]
-        counts = Counter(name for item in leased for name in Shape.of(item.ready).limits)
-        granted = Counter(name for item in leased if item.granted for name in Shape.of(item.ready).limits)
+        limits = {item: self.queues.counted(Shape.of(item.ready)) for item in leased}
+        counts = Counter(name for item in leased for name in limits[item])
+        granted = Counter(name for item in leased if item.granted for name in limits[item])
         for name in {*self.queues.used, *counts}:
             used, limit = self.queues.used.get(name, 0), self.queues.limits.get(name, 0)
             assert used == counts[name], f"limit {name}: {counts[name]} leases count against it, {used} were counted"

@@ -33,6 +33,7 @@ class Shape(NamedTuple):
     role: str | None = None
     resources: tuple[tuple[str, float], ...] = ()
     limits: tuple[str, ...] = ()
+    lenient: bool = False
 
     @staticmethod
     def of(ready: Ready) -> Shape:
@@ -40,7 +41,7 @@ class Shape(NamedTuple):
         if needs is None:
             return Shape(ready.worker)
         limits = tuple(sorted(set(needs.limits))) if len(needs.limits) > 1 else needs.limits
-        return Shape(ready.worker, needs.role, tuple(sorted(needs.resources.items())), limits)
+        return Shape(ready.worker, needs.role, tuple(sorted(needs.resources.items())), limits, needs.lenient)
 
     @property
     def exclusive(self) -> bool:
@@ -195,10 +196,16 @@ class Queues:
     # Limits -----------------------------------------------------------------------------------------------------
 
     def limits_free(self, shape: Shape) -> bool:
-        return all(self.used.get(name, 0) < self.limits.get(name, 0) for name in shape.limits)
+        return not any(self.taken(name) for name in self.counted(shape))
+
+    def counted(self, shape: Shape) -> tuple[str, ...]:
+        """The limits that count for a shape: all that it names, or those of them that there are."""
+        if not shape.lenient:
+            return shape.limits
+        return tuple(name for name in shape.limits if name in self.limits)
 
     def occupy(self, shape: Shape, sign: int) -> None:
-        for name in shape.limits:
+        for name in self.counted(shape):
             self.used[name] = self.used.get(name, 0) + sign
 
     # Reading ----------------------------------------------------------------------------------------------------
@@ -206,7 +213,8 @@ class Queues:
     def why_waiting(self, ready: Ready) -> str:
         """Why an item of this shape is not running, in words."""
         shape = Shape.of(ready)
-        unknown = [name for name in shape.limits if name not in self.limits]
+        limits = self.counted(shape)
+        unknown = [name for name in limits if name not in self.limits]
         if unknown:
             return f"the Router has no limit named {', '.join(unknown)}"
         if not self._brokers:
@@ -214,7 +222,7 @@ class Queues:
         lane = Lane(shape)
         if not any(broker.serves(lane) for broker in self._brokers):
             return f"no Broker offers {shape}; {self._closest(shape)}"
-        full = [f"{name} ({self.used[name]} of {self.limits[name]})" for name in shape.limits if self.taken(name)]
+        full = [f"{name} ({self.used[name]} of {self.limits[name]})" for name in limits if self.taken(name)]
         if full:
             return f"the limit {', '.join(full)} is taken"
         return "every Broker that could run it is busy"

@@ -54,7 +54,9 @@ def needs_of(plan: Plan, at: int) -> Needs | None:
     wait = node.queue_timeout
     if wait is None and plan.is_hook(at):
         wait = HOOK_WAIT
-    needs = Needs(node.role, node.resources, node.limits, node.priority, node.timeout, wait)
+    # A tag of an Alfred script is a limit where a site has made it one.
+    lenient = bool(node.limits) and node.command is not None and node.command.dialect == "alfred"
+    needs = Needs(node.role, node.resources, node.limits, node.priority, node.timeout, wait, lenient)
     return None if needs == Needs() else needs
 
 

@@ -42,6 +42,8 @@ class Needs(msgspec.Struct, frozen=True, array_like=True):
     priority: Priority = 0
     timeout: Seconds | None = None
     queue_timeout: Seconds | None = None
+    lenient: bool = False
+    """Limits that the Router does not have do not count; else they are waited for."""
 
 
 class Input(msgspec.Struct, frozen=True, array_like=True):
