@@ -67,6 +67,26 @@ def spawn_and_sleep(folder):
     time.sleep(600)
 
 
+@worker
+def text_of(size):
+    return "x" * size
+
+
+@worker
+def total(*texts):
+    return sum(map(len, texts))
+
+
+@worker
+def list_of(count):
+    return list(range(count))
+
+
+@worker
+def size_of_both(text, list_of):
+    return len(text) + list_of
+
+
 class Counter(Worker):
     requires = ["text"]
 
@@ -194,6 +214,13 @@ def _joined(status: dict[str, Any]) -> tuple[int, int]:
 def daemons(tmp_path: Path) -> Iterator[Daemons]:
     """A cluster of its own for a test that kills, stops or sets it up in its own way: nothing runs yet."""
     with in_folder(tmp_path) as daemons:
+        yield daemons
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemons]:
+    """For a module that sets a cluster up in its own way, once: nothing runs yet."""
+    with in_folder(tmp_path_factory.mktemp("stage")) as daemons:
         yield daemons
 
 
