@@ -188,7 +188,7 @@ class Leasing:
 
     def queue(self, item: Item) -> None:
         """A held item may be granted from now on, unless it could be running on a Broker that has not come back."""
-        if self._leasable(item.ready):
+        if self._leasable(item):
             item.step("queue")
             self.cluster.queues.push(item)
         else:
@@ -198,10 +198,13 @@ class Leasing:
         """Could something of it still run on a Broker that has not come back after a restart?"""
         return self._unsure and bool(self._awaited) and run.number <= self.cluster.began
 
-    def _leasable(self, ready: Ready) -> bool:
+    def _leasable(self, item: Item) -> bool:
         if not self._unsure or not self._awaited:
             return True
+        ready, run = item.ready, item.run
         limited = ready.needs is not None and bool(ready.needs.limits)
+        if self.may_run_elsewhere(run):  # so may what it comes after, if that was to be stopped
+            limited = limited or bool(run.halted) or run.options.max_active is not None
         return ready.after > self.cluster.began and not limited
 
     def handed_back(self, broker: BrokerMember, leases: list[int]) -> None:
@@ -244,7 +247,7 @@ class Leasing:
         self._held_back.pop(item, None)
         item.step("adopt")
         cluster.grants.adopt(item, broker, held.lease)
-        if run.cancelled is not None and not item.ready.hook:
+        if item.key in run.halted or (run.cancelled is not None and not item.ready.hook):
             self.stop(run, [item.key])
         return True
 
@@ -299,6 +302,8 @@ class Leasing:
         kills: dict[str, list[int]] = {}
         for job, path in keys:
             item = run.live.get((job, tuple(path)))
+            if item is None and self.may_run_elsewhere(run):
+                run.halted.add((job, tuple(path)))
             if item is None or item.state is State.STOPPING:
                 continue
             if item.broker is not None:

@@ -45,6 +45,8 @@ class OpenRun:
     live: dict[Key, Item] = field(default_factory=dict)
     """Everything held, queued or leased."""
     leased: int = 0
+    halted: set[Key] = field(default_factory=set)
+    """What was to be stopped and may run on a Broker that has not come back after a restart."""
     unseen: dict[Key, int] = field(default_factory=dict)
     """Instances that ended by facts the owner has not acknowledged, with their sequence."""
     queues: dict[RunQueue, None] = field(default_factory=dict)
