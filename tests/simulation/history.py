@@ -109,6 +109,13 @@ class Begun:
         self.outcome: Outcome | None = None
 
     @property
+    def instance(self) -> Instance:
+        return self.execution.instance
+
+    def runs_at(self, moment: float) -> bool:
+        return self.began <= moment and (self.ended is None or self.ended > moment)
+
+    @property
     def excused(self) -> bool:
         return self.process.pool.machine.stood_still(self.began)
 

@@ -166,6 +166,8 @@ class Meaning:
         since = self.view.began
         for parent, where, how in self.above(at, path):
             end = (state or self.state)(parent, where)
+            if state is None and 0 < self.stopped(parent) < end.at:
+                end = End("cancelled", self.stopped(parent))  # for those after it, it ended when it was stopped
             flow = set(FLOWS[end.state]) - IGNORED[how]
             if how == ALONE and self.unchosen(parent, end, at):
                 flow.add(SKIP)
@@ -283,13 +285,13 @@ def _check_begun(meaning: Meaning, run: RunView, history: History) -> None:
         if meaning.kept(at, path).state != "open":
             raise Violation("G8 rounds", f"{job}{list(path)} of run {run.id} began again, and stays as it was")
         for lease in leases:
-            _check_allowed(meaning, at, path, history.begun[lease])
+            _check_allowed(meaning, at, path, history.begun[lease], history)
     for job, path in meaning.lines:
         if not job.startswith("hook:") and (meaning.index.get(job), path) not in cells:
             raise Violation("G7 parents first", f"{job}{list(path)} of run {run.id} has facts, and is no instance")
 
 
-def _check_allowed(meaning: Meaning, at: int, path: Path, begun: Begun) -> None:
+def _check_allowed(meaning: Meaning, at: int, path: Path, begun: Begun, history: History) -> None:
     state, since = meaning.joined(at, path)
     stopped = meaning.failing_at or meaning.view.cancelled
     if state != "run" and not (stopped and meaning.nodes[at].when != "success"):
@@ -297,6 +299,11 @@ def _check_allowed(meaning: Meaning, at: int, path: Path, begun: Begun) -> None:
         raise Violation("G7 parents first", f"{begun} began, and should be {state}: {parents}")
     if since > begun.synced:
         raise Violation("G7 parents first", f"{begun} began at fact {begun.synced}, its parents ended with {since}")
+    for parent, where, _ in meaning.above(at, path):
+        for lease in history.leases_of.get((begun.instance[0], begun.instance[1], meaning.nodes[parent].name, where), []):
+            other = history.begun[lease]
+            if other.began < begun.began and other.runs_at(begun.began) and not other.excused:
+                raise Violation("G7 parents first", f"{begun} began while {other}")
 
 
 def _check_hooks(meaning: Meaning, run: RunView, finished: Finished) -> None:
