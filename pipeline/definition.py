@@ -57,7 +57,7 @@ class CommandLine(msgspec.Struct, frozen=True, omit_defaults=True):
     cwd: str | None = None
     env: dict[str, str] = {}
     dialect: Literal["", "alfred"] = ""
-    """`alfred`: texts such as %D(path) are put in when it starts, and lines such as TR_EXIT_STATUS of its output count."""
+    """`alfred`: texts such as %D(path) are put in when it starts, and lines such as TR_EXIT_STATUS count."""
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
