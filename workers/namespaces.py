@@ -30,7 +30,6 @@ from ..pipeline.styles.importing import import_below
 from ..pipeline.styles.namespaces import (
     GROUPS,
     INPUT,
-    LISTED,
     OUTPUT,
     TASKS,
     BadDefinition,
@@ -38,9 +37,9 @@ from ..pipeline.styles.namespaces import (
     Namespaces,
     worker_of,
 )
+from ..pipeline.styles.tasksource import DATA, LISTED
 from .runnable import Runnable, Subject
 
-DATA = "data"
 KEPT = 64
 """Closures that a worker keeps: one per run and task."""
 
@@ -137,7 +136,10 @@ class _TaskRun:
             raise JobError(f"{self._method} returned {kind}: a task returns a dict or a list of dicts")
         if wanted is not None and several != (wanted == "list"):
             kind = "a list of dicts" if several else "a dict"
-            raise JobError(f"{self._method} returned {kind}: its definition says that it returns a {wanted}")
+            raise JobError(
+                f"{self._method} returned {kind}, where its definition (or, at submission, its source) says {wanted}: "
+                f'give the definition another "returns"'
+            )
 
 
 class InputRunnable(Runnable):

@@ -14,7 +14,7 @@ from .problems import Problem
 from .typecheck import element, fits
 
 if TYPE_CHECKING:
-    from .jobmap_document import MapTask
+    from .jobmap_task import MapTask
 
 Edge = tuple[int, str, str]
 """Its place in the workflow, and the two names."""

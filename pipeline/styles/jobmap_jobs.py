@@ -7,8 +7,8 @@
     output    a gather, whose result is the output's record
 
 A function returns one map or a list of maps, and which of them is known when it has returned. So one map is spread too,
-as a list of one, unless the definition says `"returns": "dict"`. Where levels are counted, every map travels with the
-branch that it really came from (`tracked`); elsewhere maps travel as they are.
+as a list of one, unless the definition or the source says that there is never a list. Where levels are counted, every
+map travels with the branch that it really came from (`tracked`); elsewhere maps travel as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from ..job import Job
 from ..options import Gather
 from ..pipeline import Pipeline
 from .datasource import Content
-from .jobmap_document import JobMap, MapTask
+from .jobmap_document import JobMap
+from .jobmap_task import MapTask
 from .namespaces import GROUPS, INPUT, OUTPUT, worker_of
 
 
@@ -71,9 +72,10 @@ class _Making:
 
     def _function(self, task: MapTask) -> list[Job]:
         data: dict[str, Any] = {"init_args": task.init_args, **self._common}
-        spread = task.name in self._feeding and task.returns != "dict"
-        if task.returns is not None:
-            data["returns"] = task.returns
+        returns = task.returns or ("dict" if task.plain else None)
+        spread = task.name in self._feeding and returns != "dict"
+        if returns is not None:
+            data["returns"] = returns
         if spread:
             data["spread"] = True
         options: dict[str, Any] = {**task.options, "name": task.name, "spread": spread}

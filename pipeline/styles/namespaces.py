@@ -10,7 +10,6 @@ code. A folder is a namespace when it has a `tasks.py` and at least one definiti
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 from collections.abc import Iterator
@@ -19,13 +18,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .tasksource import TaskSource
 from .typecheck import KNOWN, is_known
 
 INPUT, GROUPS, OUTPUT = "jobmap:input", "jobmap:groups", "jobmap:output"
 """Workers that job maps need besides the functions of namespaces."""
 TASKS = "tasks.py"
-LISTED = "make_task_dict"
-"""A function of this name in `tasks.py` says itself which tasks there are, as {name: function}."""
 MOST_FOLDERS = 20_000
 DEEPEST = 12
 RETURNS = ("dict", "list")
@@ -56,7 +54,7 @@ class Method:
     init_args: tuple[Argument, ...] = ()
     description: str = ""
     returns: str | None = None
-    """`dict` or `list`; None is found out at run time."""
+    """`dict` or `list`; None: its source may say, or its first run."""
 
 
 class BadDefinition(ValueError):
@@ -93,9 +91,14 @@ class Namespace:
         return _checked(method, self.definition(method))
 
     @cached_property
-    def functions(self) -> frozenset[str] | None:
-        """Names at the top of `tasks.py`; None when only running it would tell. Raises `BadDefinition`."""
-        return _names(self.folder / TASKS)
+    def source(self) -> TaskSource:
+        """What its `tasks.py` says. Raises `BadDefinition`."""
+        try:
+            return TaskSource(self.folder / TASKS)
+        except SyntaxError as error:
+            raise BadDefinition([f"line {error.lineno}: {error.msg}"]) from None
+        except (OSError, ValueError, RecursionError, MemoryError) as error:
+            raise BadDefinition([f"it cannot be read: {error}"]) from None
 
 
 def method_path(namespace: Namespace, method: str) -> Path:
@@ -203,25 +206,3 @@ def _arguments(given: Any, reasons: list[str]) -> tuple[Argument, ...]:
         else:
             found[one["name"]] = Argument(one["name"], kind, required)
     return tuple(found.values())
-
-
-def _names(path: Path) -> frozenset[str] | None:
-    try:
-        tree = ast.parse(path.read_bytes(), str(path))
-    except SyntaxError as error:
-        raise BadDefinition([f"line {error.lineno}: {error.msg}"]) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadDefinition([f"it cannot be read: {error}"]) from None
-    names: set[str] = set()
-    left: list[ast.AST] = list(tree.body)
-    while left:
-        node = left.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
-            continue
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-        elif isinstance(node, ast.alias):
-            names.add(node.asname or node.name.partition(".")[0])
-        left += ast.iter_child_nodes(node)
-    return None if names & {"*", LISTED, "__getattr__"} else frozenset(names)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from .namespaces import TASKS, BadDefinition, Namespace, Namespaces, method_path
+from .tasksource import TaskSource
 
 EXAMPLE = "example"
 _HEAD = '''"""Function tasks of the namespace {namespace}: each has its definition in METHOD.json, beside this file."""
@@ -86,15 +87,19 @@ def _check_methods(known: Namespace | None, name: str, methods: tuple[str, ...])
     for at, method in enumerate(methods):
         if not method.isidentifier() or keyword.iskeyword(method) or method in methods[:at]:
             raise ConfigError(f"{method!r} cannot be a method: it is named once, like a Python function")
-        if known is not None and (method_path(known, method).exists() or method in _functions(known)):
+        if known is not None and (method_path(known, method).exists() or _source(known).has(method)):
             raise ConfigError(f"the namespace {name!r} has a method {method!r}: see {known.folder}")
 
 
-def _functions(known: Namespace) -> frozenset[str]:
+def _source(known: Namespace) -> TaskSource:
+    """Of a `tasks.py` that can be added to."""
     try:
-        return known.functions or frozenset()
+        source = known.source
     except BadDefinition as error:
         raise ConfigError(f"{known.folder / TASKS} cannot be added to: {error}") from None
+    if source.is_open:
+        raise ConfigError(f"{known.folder / TASKS} makes its names itself: add the method and its definition by hand")
+    return source
 
 
 def _packages(folder: Path, parts: list[str]) -> list[Path]:

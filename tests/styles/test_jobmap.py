@@ -256,6 +256,12 @@ def times(init_args):
 def same(init_args):
     return lambda data: {**data, **init_args}
 
+def opaque(init_args):
+    # the source does not say plainly that this is a map
+    def run(data):
+        return [data][0]
+    return run
+
 def spoil(init_args):
     def run(data):
         data["list"].append(init_args["value"])
@@ -282,8 +288,8 @@ def skip_odd(data):
 
 
 def test_one_map_among_lists_opens_no_branch_that_anybody_sees(define: Define) -> None:
-    define(LISTS, "times", "same")
-    steps = (function("a", "times", n=2, key="i"), function("b", "same"), function("c", "times", n=2, key="j"))
+    define(LISTS, "times", "opaque")
+    steps = (function("a", "times", n=2, key="i"), function("b", "opaque"), function("c", "times", n=2, key="j"))
     assert data_of(jobmap.run(a_map({}, *steps))) == [{"i": i, "j": j} for i in range(2) for j in range(2)]
 
 
@@ -380,6 +386,29 @@ def test_a_definition_is_kept_to(define: Define, returns: str, value: Any) -> No
         jobmap.run(a_map({}, function("f", "wrong", value=value)))
 
 
+def test_what_the_source_plainly_says_keeps_results_and_paths_plain_too(define: Define) -> None:
+    define(LISTS, "times", "same", "fail")
+    steps = (function("a", "same", n=7), function("b", "times", n=2, key="i"), function("c", "fail", n=1))
+    with pytest.raises(JobMapFailed) as raised:
+        jobmap.run(a_map({}, *steps))
+    assert raised.value.error is not None
+    assert raised.value.error.path == (1,)
+    assert jobmap.load(a_map({}, *steps[:2], function("d", "same"))).run().results["a"] == {"n": 7}
+
+
+def test_code_that_has_changed_since_its_source_was_read_is_told_so(define: Define) -> None:
+    define(LISTS, "same", "times")
+    pipeline = jobmap.load(a_map({}, function("a", "same"), function("b", "same")))
+    tasks = Path("lab/tasks.py")
+    tasks.write_text(tasks.read_text().replace("lambda data: {**data, **init_args}", "lambda data: [data]"))
+    error = pipeline.run().error
+    assert error is not None
+    assert (
+        "lab.same returned a list of dicts, where its definition (or, at submission, its source) says dict"
+        in error.reason
+    )
+
+
 # Aggregates ----------------------------------------------------------------------------------------------------------
 
 
@@ -406,8 +435,8 @@ def test_branches_close_as_the_aggregate_says(define: Define, aggregate: Any, gr
 
 
 def test_levels_are_counted_by_lists_not_by_tasks(define: Define) -> None:
-    define(LISTS, "times", "same", "collect")
-    steps = (function("a", "times", n=2, key="i"), function("b", "same"), function("c", "same"))
+    define(LISTS, "times", "opaque", "collect")
+    steps = (function("a", "times", n=2, key="i"), function("b", "opaque"), function("c", "opaque"))
     found = data_of(jobmap.run(a_map({}, *steps, function("d", "collect", {"level": 1}))))
     assert found == [{"items": [{"i": 0}, {"i": 1}]}]
 
