@@ -1,5 +1,5 @@
 """Job maps: pipelines as JSON, made of function tasks that stand in namespaces."""
 
-from headrace.pipeline.styles.jobmap import JobMapError, JobMapFailed, load, run, submit, validate
+from .pipeline.styles.jobmap import JobMapError, JobMapFailed, load, run, submit, validate
 
 __all__ = ["JobMapError", "JobMapFailed", "load", "run", "submit", "validate"]
