@@ -43,6 +43,8 @@ class Board(Cells):
         self.queue: deque[Entry] = deque()
         self.sequence = 0
         """The fact that is being applied."""
+        self.unsaid: set[Cell] = set()
+        """Instances that have ended, and whose ends are not carried on yet: who comes after them will still hear."""
         self.stopped = False
         """Jobs that need success do not start any more,"""
         self.cancelled = False
@@ -79,6 +81,7 @@ class Board(Cells):
         plan = self.plan
         while work:
             at, path, code = work.pop()
+            self.unsaid.discard((at, path))
             found = self.place(at, path)
             flag = 0 if found is None else self.flag_of(*found)
             chosen = self.chosen.get((at, path)) if self.chosen else None
@@ -130,6 +133,8 @@ class Board(Cells):
         block.state[position] = code
         self.open -= 1
         work.append((at, path, code))
+        if self.branched:
+            self.unsaid.add((at, path))
 
     def put(self, block: Block, position: int, at: int, path: Path) -> None:
         """Into the queue of what is ready."""

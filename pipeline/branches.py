@@ -88,7 +88,7 @@ def _arrived(board: Board, at: int, path: Path) -> tuple[int, int]:
 
 def _outer(board: Board, parent: int, path: Path, at: int, wait: int, flags: int) -> tuple[int, int]:
     found = board.place(parent, path)
-    if found is None or found[0].state[found[1]] < OPEN:
+    if found is None or found[0].state[found[1]] < OPEN or (parent, path) in board.unsaid:
         return wait + 1, flags
     return wait, flags | board.flag_of(*found) | _unchosen(board, parent, path, at)
 
