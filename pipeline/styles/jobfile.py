@@ -68,7 +68,7 @@ def _block(node: Mapping[str, Any]) -> Block:
     ((kind, given),) = node.items()
     fields = dict(given)
     for key in ("children", "cmds"):
-        if key in fields and kind != "Action":
+        if key in fields and kind in ("Job", "Task"):
             fields[key] = [_block(one) for one in fields[key] or ()]
     if kind == "Action":
         fields = {"_role": None, "_whenerror": False, **fields}

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headrace.blocks import Action, Instance, Job, Task, dumps, load, loads
 from headrace.pipeline.definition import RetryRule
-from headrace.pipeline.errors import ConfigError, DefinitionError
+from headrace.pipeline.errors import ConfigError, DefinitionError, UserError
 from headrace.pipeline.loading import find
 from headrace.pipeline.loading import load as load_pipeline
 from headrace.pipeline.pipeline import Pipeline
-from headrace.pipeline.styles.jobfile import loads_toml
+from headrace.pipeline.styles.jobfile import from_document, loads_toml
 from headrace.pipeline.styles.jobfile_schema import schema
 from headrace.pipeline.styles.tree_nodes import ACTION, GROUP, RUN
 
@@ -311,3 +313,32 @@ def test_the_schema_knows_every_option_that_is_read() -> None:
     for kind, table in (("Job", RUN), ("Task", GROUP), ("Action", ACTION)):
         assert {f"_{option}" for option in table} <= set(defined[kind]["properties"])
     assert set(defined["RetryRule"]["properties"]) == set(RetryRule.__struct_fields__)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 2**70) | st.floats() | st.text(max_size=5) | st.just("t"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+KEYS = st.sampled_from(
+    ["title", "parallel", "serialsubtasks", "children", "cmds", "argv", "input", "expand"]
+    + [f"_{option}" for option in {**RUN, **GROUP, **ACTION}]
+)
+
+
+def nodes(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Blocks that are right but for what was put into them at random."""
+    several = st.lists(inner, max_size=3)
+    right = st.fixed_dictionaries({"title": st.just("t")}, optional={"children": several, "cmds": several})
+    noise = st.dictionaries(KEYS, VALUES | several, max_size=2)
+    fields = st.builds(lambda one, more: {**one, **more}, right, noise)
+    return st.builds(lambda kind, inside: {kind: inside}, st.sampled_from(["Task", "Action", "Instance"]), fields)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.recursive(VALUES, nodes, max_leaves=20), st.dictionaries(KEYS, VALUES, max_size=2))
+def test_no_file_raises_anything_but_errors_of_the_user(node: Any, fields: dict[str, Any]) -> None:
+    try:
+        from_document({"Job": {"title": "j", "children": [node], **fields}}).to_pipeline().definition()
+    except UserError as error:
+        assert str(error)
