@@ -99,11 +99,20 @@ class History:
             one = self._of(job)
             if one.state in OPEN:
                 one.state, one.reason = "queued", why or one.reason
-        for job, _, _, place, _ in told.get("running", ()):
+        for job, _, _, place, _, *progress in told.get("running", ()):
             one = self._of(job)
             if one.state in OPEN:
-                one.state, one.place = "running", place
+                one.state, one.place, one.reason = "running", place, _how_far(*progress) or one.reason
         return jobs
+
+
+def _how_far(progress: list[Any] | None = None) -> str:
+    """What a running job has said last of how far it is."""
+    if not progress:
+        return ""
+    done, total, message = progress
+    part = f"{done:g}" if total is None else f"{done:g} of {total:g}"
+    return f"{part}: {message}" if message else part
 
 
 class Look:
