@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..pipeline.errors import NotFound, UserError
@@ -18,6 +18,7 @@ from .runs import OpenRun
 from .values import ValueReader
 
 PAGE = 5000
+PAGE_BYTES = 4 * 1024 * 1024
 SHOWN = 10_000
 """Queued and running attempts listed in one answer."""
 
@@ -92,11 +93,13 @@ class Answers:
     def _facts(self, ask: Ask) -> Body:
         after = _whole(ask, "after", 0, 0, 1 << 62)
         limit = _whole(ask, "limit", PAGE, 1, PAGE)
-        if ask.run:
-            facts = [list(row) for row in self._archive.facts(self._known(ask.run), after, limit)]
-        else:
-            facts = [list(row) for row in self._archive.all_facts(after, limit)]
-        return {"facts": facts, "more": len(facts) == limit, "epoch": self._cluster.epoch}
+        run = self._known(ask.run) if ask.run else None
+        found: Sequence[tuple[Any, ...]] = (
+            self._archive.all_facts(after, limit) if run is None else self._archive.facts(run, after, limit)
+        )
+        page = _light(found)
+        more = len(page) < len(found) or len(found) == limit
+        return {"facts": [list(row) for row in page], "more": more, "epoch": self._cluster.epoch}
 
     def _definition(self, ask: Ask) -> Body:
         run = self._known(ask.run)
@@ -205,6 +208,16 @@ class Answers:
         if found is None:
             return Given(missing=f"job {want.job}{list(want.path) or ''} of run {run} has no result")
         return Given((_given(found),))
+
+
+def _light(rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+    """The first of them, as many as one answer may carry: failures bring their tracebacks along."""
+    weight = 0
+    for count, row in enumerate(rows, 1):
+        weight += len(row[-1])
+        if weight > PAGE_BYTES:
+            return rows[:count]
+    return rows
 
 
 def _one(value: bytes | None, otherwise: str) -> Given:

@@ -12,9 +12,10 @@ import logging
 import msgspec
 
 from ..pipeline.errors import HeadraceError
-from ..pipeline.facts import Finished, RunError, Verdict, unpack_fact
+from ..pipeline.facts import Finished, Path, Returned, RunError, Verdict, unpack_fact
 from ..pipeline.plans import Plans
 from ..pipeline.progress import Progress
+from ..pipeline.task import Ready
 from .protocol import Conclude, Drop, Enqueue, FromRouter, Halt, News, Take, ToRouter
 
 logger = logging.getLogger(__name__)
@@ -22,12 +23,31 @@ logger = logging.getLogger(__name__)
 HANDED_OUT = 100_000
 """Attempts that all runs of one Pipeliner may have at the Router, above `LEAST` each."""
 LEAST = 16
+HEAVY = 16 * 1024
+"""Bytes of a job's own data from which an attempt is heavy: below a spread the same data goes out with each branch."""
+PORTION = 4 * 1024 * 1024
+"""Bytes in one message."""
+BURDEN = 32 * 1024 * 1024
+"""Bytes of heavy attempts that one run may have at the Router; one more may always go."""
 
 
 class Charge:
     """One run under one take."""
 
-    __slots__ = ("broken", "control", "last", "live", "loading", "pending", "progress", "run", "take", "window")
+    __slots__ = (
+        "broken",
+        "burden",
+        "control",
+        "heavy",
+        "last",
+        "live",
+        "loading",
+        "pending",
+        "progress",
+        "run",
+        "take",
+        "window",
+    )
 
     def __init__(self, run: str) -> None:
         self.run = run
@@ -41,9 +61,27 @@ class Charge:
         """What the Router held of it when it was given to us, until we have read that."""
         self.pending = 0
         """What was handed out and has not ended, as counted at the last turn."""
+        self.heavy: dict[tuple[str, Path], int] = {}
+        """What was handed out and is heavy: the bytes of each,"""
+        self.burden = 0
+        """and of all."""
         self.progress: Progress | None = None
         self.broken: RunError | None = None
         """Why this run cannot be tracked: it fails as soon as nothing of it runs any more."""
+
+    def carries(self, ready: Ready) -> int:
+        """Its bytes, noted when they are many."""
+        size = len(ready.task)
+        if size >= HEAVY:
+            self.burden += size - self.heavy.pop((ready.job, ready.path), 0)
+            self.heavy[ready.job, ready.path] = size
+        return size
+
+    def puts_down(self, job: str, path: Path) -> None:
+        self.burden -= self.heavy.pop((job, path), 0)
+
+    def puts_all_down(self) -> None:
+        self.heavy, self.burden = {}, 0
 
 
 class Charges:
@@ -123,6 +161,7 @@ class Charges:
             return
         charge.take, charge.control, charge.window, charge.loading = take.take, take.control, take.window, take.more
         charge.live = take.live
+        charge.puts_all_down()
         self._touched[take.run] = None
         try:
             if take.definition is not None:
@@ -142,6 +181,8 @@ class Charges:
                 charge.last = sequence
                 if progress is not None:
                     fact = unpack_fact(packed)
+                    if charge.heavy and isinstance(fact, Returned):
+                        charge.puts_down(fact.job, fact.path)
                     if not isinstance(fact, Finished):
                         progress.apply(sequence, fact)  # type: ignore[arg-type]
         except (HeadraceError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
@@ -159,15 +200,23 @@ class Charges:
         halts = progress.halts()
         if halts:
             said.append(Halt(charge.run, charge.take, charge.last, halts))
-        room = min(charge.window - progress.pending(), max(LEAST, HANDED_OUT - self._handed_out))
-        if room > 0:
-            ready = progress.ready(room)
-            if ready:
-                said.append(Enqueue(charge.run, charge.take, charge.control, charge.last, ready))
+        self._hand_out(charge, progress, said)
         self._count(charge, progress.pending())
         conclusion = progress.conclusion()
         if conclusion is not None:
             said.append(_conclude(charge, *conclusion))
+
+    def _hand_out(self, charge: Charge, progress: Progress, said: list[ToRouter]) -> None:
+        """As much as the window takes, in messages that are not too heavy."""
+        room = min(charge.window - progress.pending(), max(LEAST, HANDED_OUT - self._handed_out))
+        while room > 0 and charge.burden < BURDEN:
+            ready = progress.ready(room, PORTION)
+            if not ready:
+                return
+            said.append(Enqueue(charge.run, charge.take, charge.control, charge.last, ready))
+            room -= len(ready)
+            if sum([charge.carries(one) for one in ready]) < PORTION:
+                return
 
     def _count(self, charge: Charge, pending: int) -> None:
         self._handed_out += pending - charge.pending

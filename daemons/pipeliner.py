@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import zmq
 
 from .. import __version__
 from .addresses import Address, connect_address
-from .charges import Charges
+from .charges import PORTION, Charges
 from .loop import Link, Stopper, new_id, place, settle_down
-from .protocol import Beat, Bye, Hello, Refuse
+from .protocol import Beat, Bye, Enqueue, Hello, Refuse, ToRouter
 from .session import Session
 
 BATCH = 250
@@ -82,8 +82,9 @@ class Pipeliner:
     def _say(self, link: Link) -> None:
         """What the news so far lead to. Nothing while we have not joined: joining tells everything."""
         said = self._charges.flush()
-        if said and self._session.joined:
-            link.send(self._session.wrap(said))
+        if self._session.joined:
+            for some in portions(said):
+                link.send(self._session.wrap(some))
 
     def _beat(self, now: float, seen: int) -> Beat:
         return Beat(now, seen, busy=len(self._charges))
@@ -96,3 +97,18 @@ class Pipeliner:
     def _goodbye(self, link: Link) -> None:
         if self._session.joined:
             link.send(self._session.wrap([Bye("stopped")]))
+
+
+def portions(messages: list[ToRouter]) -> Iterator[list[ToRouter]]:
+    """In envelopes that are not too heavy; none of them is empty."""
+    some: list[ToRouter] = []
+    weight = 0
+    for message in messages:
+        own = sum([len(one.task) for one in message.ready]) if isinstance(message, Enqueue) else 0
+        if some and weight + own > PORTION:
+            yield some
+            some, weight = [], 0
+        some.append(message)
+        weight += own
+    if some:
+        yield some

@@ -8,6 +8,7 @@ branches one entry, until somebody asks for it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from math import inf
 
 from .attempts import Attempts
 from .board import Board, Entry
@@ -30,13 +31,16 @@ class Handout:
         self._hooks = hooks
         self._round = round
         self._aside: list[Entry] = []
+        self._left: float = inf
+        """Bytes that may be handed out yet, while something is."""
 
-    def ready(self, limit: int | None, origin: int) -> list[Ready]:
+    def ready(self, limit: int | None, weight: int | None, origin: int) -> list[Ready]:
         """Attempts that were not handed out yet. `origin`: the fact that made those ready which wait for nobody."""
         found: list[Ready] = []
         board, queue = self._board, self._board.queue
         base = board.plan.base
-        while queue and (limit is None or len(found) < limit):
+        self._left = inf if weight is None else weight
+        while queue and self._left > 0 and (limit is None or len(found) < limit):
             entry = queue.popleft()
             if self._held_back(entry):
                 self._aside.append(entry)
@@ -56,7 +60,7 @@ class Handout:
         at, above, first, end = entry
         block = self._board.blocks[at, above]
         for position in range(first, end):
-            if limit is not None and len(found) >= limit:
+            if self._left <= 0 or (limit is not None and len(found) >= limit):
                 self._board.queue.appendleft((at, above, position, end))
                 return
             if block.state[position] == READY:
@@ -75,6 +79,7 @@ class Handout:
         hook = plan.first_hook <= at < plan.end_hooks
         if hook:
             task = self._hooks[at]
+        self._left -= len(task)
         return Ready(name, path, attempt, worker, task, inputs, needs, after, delay, self._round, hook)
 
     def _held_back(self, entry: Entry) -> bool:

@@ -375,10 +375,10 @@ class Progress:
 
     # Work out --------------------------------------------------------------------------------------------------------
 
-    def ready(self, limit: int | None = None) -> list[Ready]:
-        """Attempts that may start now and were not handed out yet."""
+    def ready(self, limit: int | None = None, weight: int | None = None) -> list[Ready]:
+        """Attempts that may start now and were not handed out yet: so many, and until they weigh so many bytes."""
         self._asked = True
-        return [] if self._verdict.held else self._handout.ready(limit, self._origin)
+        return [] if self._verdict.held else self._handout.ready(limit, weight, self._origin)
 
     def has_ready(self) -> bool:
         """Would `ready` hand out anything?"""

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from headrace import Job, Pipeline
-from headrace.daemons.charges import Charges
+from headrace.daemons.charges import BURDEN, PORTION, Charges
+from headrace.daemons.pipeliner import portions
 from headrace.daemons.protocol import Conclude, Drop, Enqueue, Halt, News, Take, Welcome
 from headrace.pipeline.compile import definition_of
 from headrace.pipeline.definition import RunOptions
@@ -21,9 +22,11 @@ from headrace.pipeline.facts import (
     Paused,
     Reopened,
     Returned,
+    Signs,
     pack_fact,
 )
 from headrace.pipeline.progress import Progress
+from headrace.pipeline.task import Ready
 
 
 def definition(*names: str, **options: Any) -> bytes:
@@ -240,3 +243,48 @@ def test_a_fact_that_cannot_be_is_the_end_of_that_run_only() -> None:
     charges.handle(News("r", 1, 0, facts(2, returned("NoSuchJob"))))
     (conclude,) = charges.flush()
     assert isinstance(conclude, Conclude) and conclude.verdict == "failed" and conclude.seen == 2
+
+
+def test_heavy_attempts_go_out_in_portions_and_not_all_at_once() -> None:
+    """Below a spread the data of one job goes out with every branch."""
+    heavy = Job("heavy", {"text": "x" * 200_000}, bind="item")
+    packed = definition_of(Pipeline({Job("A", spread=True): heavy}))
+    charges = Charges()
+    charges.handle(take(1, packed))
+    charges.flush()
+    charges.handle(News("r", 1, 0, facts(2, returned("A", signs=Signs(spread=2000)))))
+    waiting = {one.path for one in enqueued(charges)}
+    assert 0 < len(waiting) * 200_000 < 2 * BURDEN
+    assert not enqueued(charges), "nothing has ended"
+    ended, sequence = 0, 3
+    while waiting:
+        news = [Returned("heavy", path, 1, "success") for path in sorted(waiting)]
+        charges.handle(News("r", 1, 0, facts(sequence, *news)))
+        ended, sequence = ended + len(news), sequence + len(news)
+        waiting = {one.path for one in enqueued(charges)}
+        charges.validate()
+    assert ended == 2000
+
+
+def enqueued(charges: Charges) -> list[Ready]:
+    ready: list[Ready] = []
+    for message in charges.flush():
+        if isinstance(message, Enqueue):
+            assert sum(len(one.task) for one in message.ready) < PORTION + 300_000
+            ready += message.ready
+    return ready
+
+
+def test_one_attempt_that_is_heavier_than_a_portion_goes_out_by_itself() -> None:
+    jobs = [Job(f"heavy{number}", {"text": "x" * (5 << 20)}) for number in range(3)]
+    charges = Charges()
+    charges.handle(take(1, definition_of(Pipeline(dict.fromkeys(jobs)))))
+    said = charges.flush()
+    assert [len(message.ready) for message in said if isinstance(message, Enqueue)] == [1, 1, 1]
+    assert [len(some) for some in portions(said)] == [1, 1, 1]
+
+
+def test_light_messages_share_an_envelope() -> None:
+    said: list[Any] = [Conclude("r", 1, 1, "success")] * 1000
+    assert list(portions(said)) == [said]
+    assert list(portions([])) == []
