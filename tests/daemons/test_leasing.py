@@ -330,6 +330,26 @@ def test_a_run_does_not_end_before_every_broker_that_may_run_something_of_it_is_
     assert not world.runs
 
 
+def test_a_run_of_this_epoch_is_served_though_brokers_are_still_missing() -> None:
+    world = restarted()
+    world.broker("new")
+    world.submit("r2")
+    world.enqueue("r2", "A", after=30)
+    assert [one.job for one in world.assigned("new")] == ["A"]
+
+
+def test_what_was_to_be_stopped_while_its_broker_was_missing_is_stopped_when_that_comes_back() -> None:
+    world = restarted()
+    world.broker("new")
+    one = world.runs["r1"]
+    world.say("pipeliner", Halt("r1", one.take, one.last, [("A", ())]))
+    world.enqueue("r1", "B", after=30)
+    assert not world.assigned("new")  # it may come after A, which may still run
+    back(world, old("A"))
+    assert world.last("broker", Kill).leases == [OLD]
+    assert [one.job for one in world.assigned("new")] == ["B"]
+
+
 def test_a_run_of_this_epoch_ends_though_brokers_are_still_missing() -> None:
     world = restarted()
     world.submit("r2")

@@ -159,6 +159,20 @@ def test_a_limit_that_is_named_twice_counts_once_and_in_any_order(world: World) 
     assert world.dispatch.cluster.queues.used == {"licence": 1, "seat": 1}
 
 
+def test_limits_that_a_site_has_not_made_do_not_count_for_a_lenient_job(world: World) -> None:
+    world.submit("r1")
+    enqueue(
+        world,
+        "r1",
+        job("strict", limits=("licence", "gone")),
+        job("A", limits=("licence", "gone"), lenient=True),
+        job("B", limits=("licence",), lenient=True),
+        job("C", limits=("gone",), lenient=True),
+    )
+    assert take(world, 4) == ["A", "C"]
+    assert world.dispatch.cluster.queues.used["licence"] == 1
+
+
 def test_shares_of_a_resource_add_up_to_the_whole_and_leave_nothing_behind(world: World) -> None:
     world.broker("gpu", slots=20, credit=0, resources={"gpu": 0.7})
     world.submit("r1")
