@@ -68,6 +68,25 @@ def spawn_and_sleep(folder):
 
 
 @worker
+def nap_visibly(folder, name, seconds):
+    with open(os.path.join(folder, "begun"), "a") as file:
+        file.write(f"{name}\\n")
+    time.sleep(seconds)
+
+
+@worker
+def wait_for(folder):
+    """Until somebody puts a file there."""
+    while not os.path.exists(os.path.join(folder, "go")):
+        time.sleep(0.02)
+
+
+@worker
+def fail_at_length(list_of):
+    raise ValueError("spam " * 10_000)
+
+
+@worker
 def text_of(size):
     return "x" * size
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import psutil
 import pytest
-from headrace.daemons.archive import Archive
-from headrace.pipeline.facts import Returned, unpack_fact
 
 from headrace import Job, Pipeline
+from headrace.daemons.archive import Archive
+from headrace.pipeline.facts import Returned, unpack_fact
 
 
 def slow_pipeline(folder: Path, jobs: int = 40) -> Pipeline:
