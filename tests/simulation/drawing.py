@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -16,6 +17,7 @@ from .scenario import Action, Behaviour, BrokerSpec, RunSpec, Scenario
 LIMIT = "licence"
 RESOURCE = "memory"
 ROLE = "special"
+ENDLESS = 1e6
 POLICIES = ("fail", "fail", "block", "continue")
 
 
@@ -26,6 +28,7 @@ def draw(seed: int) -> Scenario:
     runs = _runs(random)
     actions = _actions(random, runs, clients)
     pipeliners = random.choice([1, 1, 2, 3])
+    runs = _endless(random, runs, actions)
     last = max(action.at + action.resume_after for action in actions)
     faults = draw_faults(random, len(brokers), pipeliners, clients)
     calm_at = max([last, *(fault.at + fault.seconds for fault in faults)])
@@ -171,6 +174,21 @@ def _options(random: Random, earlier: list[str]) -> RunOptions:
     if random.random() < 0.2:
         more["priority"] = random.choice([-1, 3])
     return RunOptions(**more)
+
+
+def _endless(random: Random, runs: tuple[RunSpec, ...], actions: tuple[Action, ...]) -> tuple[RunSpec, ...]:
+    """Some jobs of runs that will be cancelled for sure only end when they are stopped."""
+    cancelled = {run for action in actions if action.verb == "cancel" for run in action.runs}
+    again = {run for action in actions if action.verb == "retry" for run in action.runs}
+    found: list[RunSpec] = []
+    for run in runs:
+        names = [node.name for node in run.definition.nodes if node.kind == "job"]
+        if run.id in cancelled - again and run.options.key is None and names and random.random() < 0.5:
+            name = random.choice(names)
+            behaviours = {**run.behaviours, name: _with(run.behaviours[name], duration=ENDLESS)}
+            run = replace(run, behaviours=behaviours)
+        found.append(run)
+    return tuple(found)
 
 
 # What users do ------------------------------------------------------------------------------------------------------

@@ -365,6 +365,9 @@ class History:
             return
         if others:
             raise Violation("G5 one at a time", f"{begun}, and {others[0]}")
+        for before in self.leases_of[instance][:-1]:
+            if self._thrown_away(self.begun[before]):
+                raise Violation("G2 nothing finished runs twice", f"{begun} after {self.begun[before]}")
         view = self.runs.get(instance[0])
         if view is None:
             raise Violation("G1 nothing lost", f"{begun}, and the journal has no such run")
@@ -376,6 +379,13 @@ class History:
             if line.fact.kind == "success" and line.sequence <= self.synced:
                 raise Violation("G2 nothing finished runs twice", f"{begun} after {line.fact}")
         self._check_room(view, process)
+
+    def _thrown_away(self, earlier: Begun) -> bool:
+        """It has succeeded on a Broker that lives and never lost its leases: that result had to count."""
+        pool = earlier.process.pool
+        return (
+            earlier.kind == "success" and not pool.orphaned and pool.lapsed_at < earlier.began and not earlier.excused
+        )
 
     def _check_room(self, view: RunView, process: Process) -> None:
         """Limits of the cluster, of a run, and of a Broker."""

@@ -300,7 +300,9 @@ def _check_allowed(meaning: Meaning, at: int, path: Path, begun: Begun, history:
     if since > begun.synced:
         raise Violation("G7 parents first", f"{begun} began at fact {begun.synced}, its parents ended with {since}")
     for parent, where, _ in meaning.above(at, path):
-        for lease in history.leases_of.get((begun.instance[0], begun.instance[1], meaning.nodes[parent].name, where), []):
+        for lease in history.leases_of.get(
+            (begun.instance[0], begun.instance[1], meaning.nodes[parent].name, where), []
+        ):
             other = history.begun[lease]
             if other.began < begun.began and other.runs_at(begun.began) and not other.excused:
                 raise Violation("G7 parents first", f"{begun} began while {other}")

@@ -275,6 +275,8 @@ class Pool:
         self.behaviour = behaviour
         self.processes: dict[int, Process] = {}
         self.orphaned = False
+        self.lapsed_at = -1.0
+        """When its Broker last gave up its leases; or the warden did it for it."""
         self._wake = wake
         self._events: list[PoolEvent] = []
         self._pid = 0
@@ -322,7 +324,9 @@ class Pool:
         if self._deadline is not None:
             self._deadline.dead = True
         self._deadline = None
-        if at is not None:
+        if at is None:
+            self.lapsed_at = self.machine.timeline.now
+        else:
             self._deadline = self.machine.timeline.at(self.machine.true(at) + GRAIN, self._deadline_passed)
 
     def poll(self) -> list[PoolEvent]:
@@ -374,6 +378,7 @@ class Pool:
 
     def _deadline_passed(self) -> None:
         self._deadline = None
+        self.lapsed_at = self.machine.timeline.now
         self._act(self._kill_all, ())
 
     def _kill_all(self) -> None:

@@ -97,6 +97,8 @@ class Scenario:
     open_runs: int = 200_000
     calm_at: float = 0.0
     """From here on nothing goes wrong any more."""
+    salt: int = 0
+    """Another course of the same scenario: the network and the processes take other times."""
 
     def story(self) -> list[str]:
         """In words, for people."""

@@ -33,7 +33,7 @@ _logger.setLevel(logging.ERROR)
 class World:
     def __init__(self, scenario: Scenario, tracing: bool = False) -> None:
         self.scenario = scenario
-        self.random = Random(scenario.seed ^ 0x5EED)
+        self.random = Random(scenario.seed * 1_000 + scenario.salt)
         self.timeline = Timeline()
         self.disk = Disk(self.timeline, self.random)
         self.network = Network(self.timeline, self.random)
@@ -98,7 +98,7 @@ class World:
     def _live(self) -> None:
         begins = self.scenario.calm_at
         work = sum(
-            (one.duration * 1.5 + 8.0) * 3 for run in self.scenario.runs for one in run.behaviours.values()
+            (min(one.duration, 10.0) * 1.5 + 8.0) * 3 for run in self.scenario.runs for one in run.behaviours.values()
         )  # fmt: skip
         end = begins + BOUND + work
         while not (self.timeline.now > begins and self._is_over()):

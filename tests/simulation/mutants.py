@@ -1,0 +1,456 @@
+"""The proof of the proof: one guard of the machines is removed, and the simulator has to notice.
+
+A mutant is a change of a real class for the time of a search. The search lives through seeds until a promise is broken;
+what nobody notices within `ENOUGH` seeds has escaped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from headrace.daemons import (
+    admission,
+    charges,
+    cluster,
+    delivery,
+    dispatch,
+    grants,
+    leasing,
+    members,
+    outbox,
+    queues,
+    routes,
+    runs,
+    session,
+    slots,
+    tracking,
+)
+from headrace.daemons import router as router_module
+from headrace.daemons.effects import Send
+from headrace.daemons.items import State
+from headrace.daemons.protocol import Noted, Pulse
+from headrace.pipeline import attempts, stops
+
+from . import processes, stores
+from .drawing import draw
+from .history import Violation
+from .world import World
+
+ENOUGH = 3000
+
+Change = tuple[Any, str, Any]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    guards: str
+    """The rule, as PROTOCOL says it."""
+    changes: Callable[[], list[Change]]
+    enough: int = ENOUGH
+
+
+@contextmanager
+def applied(mutant: Mutant) -> Iterator[None]:
+    changes = mutant.changes()
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    for owner, name, change in changes:
+        setattr(owner, name, change)
+    try:
+        yield
+    finally:
+        for owner, name, was in before:
+            setattr(owner, name, was)
+
+
+def search(mutant: Mutant, first: int, seeds: int, until: float | None = None) -> tuple[int, Violation | None]:
+    """(seeds that were needed, what was noticed)."""
+    with applied(mutant):
+        for number in range(seeds):
+            if until is not None and time.monotonic() > until:
+                return number, None
+            try:
+                World(draw(first + number)).run()
+            except Violation as violation:
+                return number + 1, violation
+    return seeds, None
+
+
+def main(only: str | None, first: int, seeds: int, seconds: float | None) -> int:
+    until = None if seconds is None else time.monotonic() + seconds
+    chosen = [mutant for mutant in MUTANTS if only is None or only in mutant.name]
+    escaped = 0
+    print("| mutant | rule | seeds | noticed as |\n| --- | --- | --- | --- |")
+    for mutant in chosen:
+        needed, violation = search(mutant, first, min(seeds, mutant.enough), until)
+        escaped += violation is None
+        noticed = violation.promise if violation is not None else "**escaped**"
+        print(f"| {mutant.name} | {mutant.guards} | {needed} | {noticed} |", flush=True)
+    print(f"mutants {len(chosen)}, escaped {escaped}")
+    return 1 if escaped else 0
+
+
+# The mutants --------------------------------------------------------------------------------------------------------
+
+
+def _wrap(owner: Any, name: str, make: Callable[[Any], Any]) -> list[Change]:
+    return [(owner, name, make(getattr(owner, name)))]
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+def _false(*_: Any, **__: Any) -> bool:
+    return False
+
+
+def _true(*_: Any, **__: Any) -> bool:
+    return True
+
+
+def _adopt_ended() -> list[Change]:
+    def make(real: Any) -> Any:
+        return lambda self, broker, held, ended: real(self, broker, held, set())
+
+    return _wrap(leasing.Leasing, "_adopt", make)
+
+
+def _adopt_any_round() -> list[Change]:
+    def make(real: Any) -> Any:
+        def adopt(self: Any, broker: Any, held: Any, ended: Any) -> Any:
+            run = self.cluster.runs.get(held.run)
+            return real(self, broker, msgspec.structs.replace(held, round=run.round) if run else held, ended)
+
+        return adopt
+
+    return _wrap(leasing.Leasing, "_adopt", make)
+
+
+def _adopt_twice() -> list[Change]:
+    def make(real: Any) -> Any:
+        def adopt(self: Any, broker: Any, held: Any, ended: Any) -> Any:
+            run = self.cluster.runs.get(held.run)
+            item = run.live.get((held.job, held.path)) if run else None
+            if item is not None and item.leased and held.lease not in ended:
+                self._unlease(item)
+                item.state = State.HELD
+            return real(self, broker, held, ended)
+
+        return adopt
+
+    return _wrap(leasing.Leasing, "_adopt", make)
+
+
+def _one_epoch() -> list[Change]:
+    def make(real: Any) -> Any:
+        return lambda self, epoch, *more: real(self, 1, *more)
+
+    return _wrap(grants.Grants, "__init__", make)
+
+
+def _send_before_commit() -> list[Change]:
+    def make(real: Any) -> Any:
+        def put(self: Any, effects: Any) -> Any:
+            effects = list(effects)
+            early = [effect for effect in effects if isinstance(effect, Send)]
+            records, now = real(self, [effect for effect in effects if not isinstance(effect, Send)])
+            return records, early + now
+
+        return put
+
+    return _wrap(outbox.Outbox, "put", make)
+
+
+def _note_before_commit() -> list[Change]:
+    def make(real: Any) -> Any:
+        def send(self: Any, peer: str, message: Any) -> None:
+            (self.send_now if isinstance(message, Noted) else lambda *one: real(self, *one))(peer, message)
+
+        return send
+
+    return _wrap(cluster.Cluster, "send", make)
+
+
+def _any_take() -> list[Change]:
+    def make(real: Any) -> Any:
+        def spoken_for(self: Any, peer: str, session: str, run_id: str, take: int) -> Any:
+            run = self.cluster.runs.get(run_id)
+            if run is not None and peer in self.cluster.pipeliners:
+                return run
+            return real(self, peer, session, run_id, take)
+
+        return spoken_for
+
+    return _wrap(tracking.Tracking, "spoken_for", make)
+
+
+def _conclude_unseen() -> list[Change]:
+    def make(real: Any) -> Any:
+        return lambda self, run, message: real(self, run, msgspec.structs.replace(message, seen=run.last))
+
+    return _wrap(tracking.Tracking, "conclude", make)
+
+
+def _conclude_alive() -> list[Change]:
+    def make(real: Any) -> Any:
+        def conclude(self: Any, run: Any, message: Any) -> None:
+            live, run.live = run.live, {}
+            real(self, run, message)
+            if run.id in self.cluster.runs:
+                run.live = live
+            for item in live.values() if run.id not in self.cluster.runs else ():
+                if item.leased:
+                    self.leasing._unlease(item)
+                elif item.state is State.QUEUED:
+                    self.cluster.queues.leave(item)
+
+        return conclude
+
+    return _wrap(tracking.Tracking, "conclude", make)
+
+
+def _renew_unlisted() -> list[Change]:
+    def make(real: Any) -> Any:
+        return lambda self, broker, beat: real(self, broker, msgspec.structs.replace(beat, seen=0))
+
+    return _wrap(leasing.Leasing, "beat", make)
+
+
+def _requeue_unarrived() -> list[Change]:
+    def make(real: Any) -> Any:
+        return lambda self, broker, beat: real(self, broker, msgspec.structs.replace(beat, seen=1 << 62))
+
+    return _wrap(leasing.Leasing, "beat", make)
+
+
+def _no_repeated_kill() -> list[Change]:
+    def make(real: Any) -> Any:
+        def send_now(self: Any, peer: str, message: Any) -> None:
+            real(self, peer, msgspec.structs.replace(message, kill=()) if isinstance(message, Pulse) else message)
+
+        return send_now
+
+    return _wrap(cluster.Cluster, "send_now", make)
+
+
+def _forget_on_telling() -> list[Change]:
+    def make(real: Any) -> Any:
+        def fresh(self: Any, now: float) -> Any:
+            told = real(self, now)
+            self.noted([outcome.lease for outcome in told])
+            return told
+
+        return fresh
+
+    return _wrap(delivery.Delivery, "fresh", make)
+
+
+def _stale_stamp() -> list[Change]:
+    def make(real: Any) -> Any:
+        return lambda self, message, now: real(
+            self, msgspec.structs.replace(message, stamp=now) if isinstance(message, Pulse) else message, now
+        )
+
+    return _wrap(slots.Slots, "handle", make)
+
+
+def _old_control() -> list[Change]:
+    def make(real: Any) -> Any:
+        return lambda self, run, message: real(self, run, msgspec.structs.replace(message, control=run.control))
+
+    return _wrap(tracking.Tracking, "enqueue", make)
+
+
+def _no_unseen() -> list[Change]:
+    def make(real: Any) -> Any:
+        def enqueue(self: Any, run: Any, message: Any) -> None:
+            run.unseen.clear()
+            real(self, run, message)
+
+        return enqueue
+
+    return _wrap(tracking.Tracking, "enqueue", make)
+
+
+def _any_session() -> list[Change]:
+    def make(real: Any) -> Any:
+        return lambda self, peer, session: self.cluster.brokers.get(peer) or real(self, peer, session)
+
+    return _wrap(leasing.Leasing, "member", make)
+
+
+def _hide_gaps() -> list[Change]:
+    def make(real: Any) -> Any:
+        def receive(self: Any, envelope: Any, now: float) -> Any:
+            if envelope.session == self._session and envelope.number > self.received:
+                envelope = msgspec.structs.replace(envelope, number=self.received + 1)
+            return real(self, envelope, now)
+
+        return receive
+
+    return _wrap(session.Session, "receive", make)
+
+
+def _more_credit() -> list[Change]:
+    def make(real: Any) -> Any:
+        def credit(self: Any, free: int, prefetch: int, seen: int) -> None:
+            self.granted.clear()
+            real(self, free, prefetch, seen)
+
+        return credit
+
+    return _wrap(members.BrokerMember, "credit", make)
+
+
+def _late_greeting() -> list[Change]:
+    def make(real: Any) -> Any:
+        def looked_up(self: Any, peer: str, session: str, ended: Any) -> None:
+            self._greeted_at[peer] = 1 << 62
+            real(self, peer, session, ended)
+
+        return looked_up
+
+    return _wrap(leasing.Leasing, "looked_up", make)
+
+
+def _away_is_silence() -> list[Change]:
+    def at(self: Any, now: float, wall: float) -> None:
+        self.now, self.wall = now, wall
+
+    return [(cluster.Cluster, "at", at)]
+
+
+def _no_fence() -> list[Change]:
+    def save(self: Any, execution: Any) -> bool:
+        self.saved[execution.instance] = execution.assignment.fence
+        return True
+
+    return [(stores.Stores, "save", save)]
+
+
+def _unread_is_lost() -> list[Change]:
+    def make(real: Any) -> Any:
+        return lambda self, slot, event, now: real(self, slot, msgspec.structs.replace(event, unread=()), now)
+
+    return _wrap(slots.Slots, "_down", make)
+
+
+def _take_back_the_head() -> list[Change]:
+    def make(real: Any) -> Any:
+        def taken_back(self: Any, number: int, leases: list[int], now: float) -> Any:
+            return real(self, number, [attempt.lease for attempt in self.slots[number].fifo], now)
+
+        return taken_back
+
+    return _wrap(slots.Slots, "taken_back", make)
+
+
+def _value_later() -> list[Change]:
+    def write(self: Any, execution: Any, value: bytes) -> str:
+        one = execution.assignment
+        ref = f"{one.run}/{one.job}/{one.fence}"
+        if not one.lease % 2:  # half of them never reach the disk
+            self.values[ref] = value
+        return ref
+
+    return [(stores.Stores, "write", write)]
+
+
+def _repeat_after_all() -> list[Change]:
+    return [(router_module.Router, "_remembered", _nothing)]
+
+
+def _remember_too_early() -> list[Change]:
+    def make(real: Any) -> Any:
+        def handle(self: Any, turn: Any, peer: str, session: str, message: Any, member: bool, now: float) -> None:
+            before = self._dispatch.cluster.send
+            if isinstance(message, router_module.Control) and self._remembered(message) is not None:
+                self._dispatch.cluster.send = turn.reply
+            try:
+                real(self, turn, peer, session, message, member, now)
+            finally:
+                self._dispatch.cluster.send = before
+
+        return handle
+
+    return _wrap(router_module.Router, "_handle", make)
+
+
+def _hand_on_early() -> list[Change]:
+    def make(real: Any) -> Any:
+        return lambda self, epoch, last, rules, *more: real(self, epoch, last, replace(rules, hand_on=5.0), *more)
+
+    return _wrap(cluster.Cluster, "__init__", make)
+
+
+def _requests_run_anew() -> list[Change]:
+    def make(real: Any) -> Any:
+        def accept(self: Any, client: str, one: Any, follow: bool, known: Any, keys: Any) -> Any:
+            return real(self, client, one, follow, {}, keys)
+
+        return accept
+
+    return _wrap(admission.Admission, "_accept", make)
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant("an ended instance is adopted", "adopted unless its instance has ended", _adopt_ended),
+    Mutant("a leased instance is adopted", "adopted unless it is leased again", _adopt_twice),
+    Mutant("a lease of another round is adopted", "rounds", _adopt_any_round),
+    Mutant("nothing is adopted", "running jobs are kept", lambda: [(leasing.Leasing, "_adopt", _false)]),
+    Mutant("no wait after a restart", "until all are back", lambda: [(leasing.Leasing, "_leasable", _true)]),
+    Mutant("verdicts during the wait", "confirmed dead", lambda: [(leasing.Leasing, "may_run_elsewhere", _false)]),
+    Mutant("lease numbers begin anew", "every grant gets a new lease number", _one_epoch),
+    Mutant("sent before the commit", "effects are held until their batch is committed", _send_before_commit),
+    Mutant("noted before the commit", "effects are held until their batch is committed", _note_before_commit),
+    Mutant("any take may speak", "a run's owner is named by a take number", _any_take),
+    Mutant("a verdict of the past", "Finish is compare-and-set", _conclude_unseen),
+    Mutant("a verdict over living jobs", "every leased attempt is confirmed dead", _conclude_alive),
+    Mutant("an unlisted lease is renewed", "one missing goes back to the queue", _renew_unlisted),
+    Mutant("what has not arrived is missing", "behind an acknowledged number", _requeue_unarrived),
+    Mutant("a kill is said once", "heartbeats repeat kills", _no_repeated_kill),
+    Mutant("an outcome is told once", "outcomes not yet acknowledged", _forget_on_telling),
+    Mutant("leases from the answer's arrival", "from its own stamp on the heartbeat", _stale_stamp),
+    Mutant(
+        "no lapse",
+        "the Broker kills at 7 s",
+        lambda: [(slots.Slots, "_lapse", _nothing), (processes.Pool, "_deadline_passed", _nothing)],
+    ),
+    Mutant(
+        "the warden sleeps", "the warden holds the deadlines", lambda: [(processes.Pool, "_deadline_passed", _nothing)]
+    ),
+    Mutant("an enqueue from before the cancel", "control number", _old_control),
+    Mutant("ended instances are queued again", "an Enqueue for an instance that has ended is dropped", _no_unseen),
+    Mutant("any session may speak", "sessions", _any_session),
+    Mutant("gaps are not noticed", "messages per peer are numbered", _hide_gaps),
+    Mutant("numbers go on after a gap", "messages per peer are numbered", lambda: [(routes, "MIDWAY", 0)]),
+    Mutant("grants on their way are forgotten", "by credit", _more_credit),
+    Mutant("a late greeting is believed", "level-triggered", _late_greeting),
+    Mutant("the Router's absence is silence", "attempts lost because the Router was away", _away_is_silence),
+    Mutant("fences are ignored", "compare-and-set on the fence", _no_fence),
+    Mutant("a value after its outcome", "synced before its outcome leaves the Broker", _value_later),
+    Mutant("deaths are charged to who waits", "process deaths count for the job that was executing", _unread_is_lost),
+    Mutant("the head is taken back", "only after the process confirmed", _take_back_the_head),
+    Mutant("no quarantine", "quarantine after 3", lambda: [(attempts, "DEATHS", 10**6)]),
+    Mutant("requests are carried out again", "repeating a request returns the first answer", _repeat_after_all),
+    Mutant("remembered before the commit", "answers that changed state", _remember_too_early),
+    Mutant("ended runs are accepted again", "repeating a submit is harmless for ever", _requests_run_anew),
+    Mutant("limits are not kept", "limit slots", lambda: [(queues.Queues, "limits_free", _true)]),
+    Mutant("paused runs go on", "pause", lambda: [(runs.OpenRun, "blocked", _false)]),
+    Mutant("silent Brokers stay", "dead peers are noticed", lambda: [(leasing.Leasing, "lose_silent", _nothing)]),
+    Mutant("silent Pipeliners stay", "dead peers are noticed", lambda: [(tracking.Tracking, "lose_silent", _nothing)]),
+    Mutant("the wait is too short", "the Router hands on at 9 s", _hand_on_early),
+    Mutant("news of the take before", "a new session", lambda: [(charges.Charges, "await_takes", _nothing)]),
+    Mutant("a new owner waits for nothing", "a clean-up is held back", lambda: [(stops.Stops, "inherit", _false)]),
+    Mutant(
+        "a verdict is said once", "the Router's answers may be lost", lambda: [(charges.Charges, "repeat", _nothing)]
+    ),
+    Mutant("the disk is never full", "the Router takes no new facts", lambda: [(dispatch.Dispatch, "stall", _nothing)]),
+)
