@@ -12,6 +12,7 @@ from typing import Any
 
 from ..requirement import RequirementError, all_of, requirement
 from .alfgrammar import KEPT, LOOPS, READ
+from .alflists import listed
 from .alfsource import nearest, shortened
 from .alfvalues import Values
 
@@ -20,7 +21,12 @@ TRIES = 3
 MAX_SERVICE = 1000
 """Characters of a requirement, with those that are around it."""
 MAX_MAPS = 1000
-RESERVED = frozenset({"title", "children", "cmds", "parallel", "argv", "before", "state", "error", "expand", "dirmaps"})
+RESERVED = frozenset(
+    {
+        *("title", "children", "cmds", "parallel", "serialsubtasks", "argv"),
+        *("expand", "before", "dirmaps", "minrunsecs", "state", "error"),
+    }
+)
 """Keys with a meaning of ours: an option of such a name that is not known is kept with its hyphen."""
 _TIME = re.compile(r"(?:([0-9]{1,2})\s+([0-9]{1,2})\s+)?([0-9]{1,2}):([0-9]{2})")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -105,7 +111,7 @@ class Options(Values):
                 env[name] = value
             else:
                 self.refuse("envkey", "setenv NAME=VALUE ...")
-        return env, " ".join(keys)
+        return env, listed(keys)
 
     def maps(self) -> list[list[str]]:
         """Path maps: from, to, and the zone of the machines that they are for."""

@@ -59,6 +59,12 @@ class Parser:
             found = self._parsed[word.start] = self._expressions(word.start, word.end)
         return found
 
+    def first(self, word: Word) -> str:
+        """The first word within a braced one, when it is a bare one; empty when there is none."""
+        scanner = Scanner(self._braces, word.start, word.end)
+        found = scanner.next()
+        return "" if found is None else found.raw(self.source) if found.kind == "bare" else "{}"
+
     def _expressions(self, start: int, end: int) -> list[Expression]:
         scanner = Scanner(self._braces, start, end)
         found: list[Expression] = []

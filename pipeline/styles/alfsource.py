@@ -27,7 +27,8 @@ MAX_TEXTS = 64 * 1024 * 1024
 """Characters of all of them."""
 SHOWN = 60
 NAMES = 1000
-_UNFIT = re.compile("[\0\ud800-\udfff]")
+UNFIT = re.compile("[\0\ud800-\udfff]")
+"""What no argument of a program can have."""
 
 
 class AlfscriptError(DefinitionError):
@@ -65,7 +66,7 @@ class Source:
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         source = cls(text, name)
-        if (unfit := _UNFIT.search(text)) is not None:
+        if (unfit := UNFIT.search(text)) is not None:
             raise source.error(unfit.start(), "there is a character that no program can be given", shown="")
         return source
 

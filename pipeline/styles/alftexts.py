@@ -4,18 +4,15 @@ Only names that the script itself has set (by Assign or Iterate) are variables, 
 braced texts alike; any other `$NAME` is left as it is, for it is meant for a shell. `[...]` would be a command of
 Tcl's: it is refused, for nothing of a script is executed; between braces it is text. Within Iterate
 `[format %04d $f]` is understood.
-
-A launch expression is split once, as a list of Tcl's is: blanks separate, braces and quotation marks group, a backslash
-makes the next character an ordinary one. Variables were put in before, so one that has blanks is several arguments.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .alfsource import MAX_COUNT, MAX_TEXT, MAX_TEXTS, Source
+from .alflists import ESCAPE, unescaped
+from .alfsource import MAX_COUNT, MAX_TEXT, MAX_TEXTS, UNFIT, Source
 from .alfwords import Word
 
 MAX_WARNINGS = 1000
@@ -24,13 +21,10 @@ _FORMAT = (
     r"\[\s*format\s+%(?P<flag>0?)(?P<width>\d{0,2})d\s+"
     rf"\$(?P<open>\{{)?(?P<number>{NAME})(?(open)\}})\s*\]"
 )
-_ESCAPE = r"\\(?P<escape>\n[ \t]*|x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{1,4}|[0-7]{1,3}|.)"
 _VARIABLE = rf"\$(?P<brace>\{{)?(?P<name>{NAME})(?(brace)\}})"
-_READ = re.compile(rf"{_ESCAPE}|{_FORMAT}|(?P<bracket>\[)|{_VARIABLE}", re.DOTALL)
+_READ = re.compile(rf"{ESCAPE}|{_FORMAT}|(?P<bracket>\[)|{_VARIABLE}", re.DOTALL)
 _RAW = re.compile(rf"(?P<joined>\\\n[ \t]*)|(?P<kept>\\.)|{_FORMAT}|{_VARIABLE}", re.DOTALL)
-_LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _PLAIN = re.compile(r"[^\\$\[]*")
-_UNFIT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(slots=True)
@@ -127,7 +121,7 @@ class Reader:
                 self.budget.text(source, word.at, size)
         parts.append(raw[last:])
         text = "".join(parts)
-        if (unfit := _UNFIT.search(text)) is not None:
+        if (unfit := UNFIT.search(text)) is not None:
             raise source.error(word.at, f"\\u{ord(unfit[0]):04x} is no character that a program can be given")
         return text
 
@@ -173,80 +167,3 @@ class Reader:
                 f"and {name} is none here",
             )
         return format(number, f"{found['flag']}{found['width']}d")
-
-
-def unescaped(escape: str) -> str:
-    """What a backslash and what follows it stand for."""
-    first = escape[0]
-    if first == "\n":
-        return " "
-    if first in "xu" and len(escape) > 1:
-        return chr(int(escape[1:], 16))
-    if first in "01234567":
-        return chr(int(escape, 8) & 0xFF)
-    return _LETTERS.get(first, escape)
-
-
-# Lists of Tcl's -----------------------------------------------------------------------------------------------------
-
-_BLANKS = re.compile(r"(?:[\s]|\\\n)*")
-_GROUP = re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
-_ELEMENT = re.compile(r"(?:\\(?:\n[ \t]*|.)|[^\s\\])+|\\", re.DOTALL)
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_ESCAPED = re.compile(_ESCAPE, re.DOTALL)
-
-
-class ListError(Exception):
-    """A text that cannot be split."""
-
-    def __init__(self, at: int, what: str) -> None:
-        self.at = at
-        super().__init__(what)
-
-
-def split(text: str) -> list[str]:
-    """The elements of a list. Raises `ListError`."""
-    return list(_elements(text))
-
-
-def _elements(text: str) -> Iterator[str]:
-    at = _end_of(_BLANKS, text, 0)
-    while at < len(text):
-        if text[at] == "{":
-            end = _closing(text, at)
-            yield text[at + 1 : end].replace("\\\n", " ")
-            end = _closed(text, end + 1, "}")
-        elif text[at] == '"':
-            found = _GROUP.match(text, at)
-            if found is None:
-                raise ListError(at, "this quotation mark is never closed")
-            yield _without_escapes(found[1])
-            end = _closed(text, found.end(), '"')
-        else:
-            end = _end_of(_ELEMENT, text, at)
-            yield _without_escapes(text[at:end])
-        at = _end_of(_BLANKS, text, end)
-
-
-def _end_of(pattern: re.Pattern[str], text: str, at: int) -> int:
-    found = pattern.match(text, at)
-    return found.end() if found is not None else at
-
-
-def _closing(text: str, opening: int) -> int:
-    depth = 0
-    for found in _BRACE.finditer(text, opening):
-        depth += {"{": 1, "}": -1}.get(found[0], 0)
-        if not depth:
-            return found.start()
-    raise ListError(opening, "this brace is never closed")
-
-
-def _closed(text: str, end: int, mark: str) -> int:
-    if end < len(text) and not text[end].isspace() and text[end : end + 2] != "\\\n":
-        raise ListError(end, f"a blank is missing after the closing {mark}")
-    return end
-
-
-def _without_escapes(text: str) -> str:
-    return _ESCAPED.sub(lambda found: unescaped(found["escape"]), text) if "\\" in text else text

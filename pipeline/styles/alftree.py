@@ -177,19 +177,19 @@ class Builder:
                 yield from self._iterated(expression, around)
 
     def _commands(self, options: Options, option: str, around: Around) -> Actions:
-        if not options.has(option):
-            return []
-        return list(self._calls(self._expressions(options, options.needed(option)), around, options))
+        return [self._command(*call) for call in self._calls(options, option, around)]
 
-    def _calls(self, expressions: list[Expression], around: Around, options: Options) -> Iterator[Action]:
-        for expression in expressions:
+    def _calls(self, options: Options, option: str, around: Around) -> Iterator[tuple[Expression, Around]]:
+        """The commands of a block, each with what is around it; those of Iterates one by one."""
+        if not options.has(option):
+            return
+        for expression in self._expressions(options, options.needed(option)):
             self._check(expression, "commands")
             if expression.operator == "Iterate":
-                for inner, word in self._rounds(expression, around):
-                    rounds = self._options(expression, inner.scope)
-                    yield from self._calls(self._expressions(rounds, word), inner, rounds)
+                for inner, _ in self._rounds(expression, around):
+                    yield from self._calls(self._options(expression, inner.scope), "template", inner)
             else:
-                yield self._command(expression, around)
+                yield expression, around
 
     def _iterated(self, expression: Expression, around: Around) -> Iterator[Task | Instance]:
         """The template once per value. Each of its tasks comes after the -subtasks, which there are once."""
@@ -257,10 +257,8 @@ class Builder:
     def _hooks(self, options: Options, around: Around) -> dict[str, Actions]:
         """Commands for the end: cleanup first."""
         hooks: dict[str, Actions] = {"always": self._commands(options, "cleanup", around)}
-        if options.has("postscript"):
-            for expression in self._expressions(options, options.needed("postscript")):
-                self._check(expression, "commands")
-                hooks.setdefault(self._when(expression, around), []).append(self._command(expression, around))
+        for call in self._calls(options, "postscript", around):
+            hooks.setdefault(self._when(*call), []).append(self._command(*call))
         for option, kind in _HOOKS.items():
             hooks.setdefault(kind, []).extend(self._launched(options, option, around))
         return {kind: actions for kind, actions in hooks.items() if actions}
@@ -270,9 +268,11 @@ class Builder:
         text = options.stripped(option)
         if not text:
             return []
-        if text.split(maxsplit=1)[0] in OPERATORS:
+        word = options.needed(option)
+        first = self._parsers[id(options.source)].first(word) if word.kind == "braced" else text.split()[0]
+        if first in OPERATORS or not first:
             return self._commands(options, option, around)
-        return [Action.of(_action(options.command(options.needed(option))))]
+        return [Action.of(_action(options.command(word)))]
 
     def _when(self, expression: Expression, around: Around) -> str:
         options = self._options(expression, around.scope)

@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
+from .alflists import ListError, split
 from .alfparser import Expression
-from .alfsource import AlfscriptError, Source
-from .alftexts import ListError, Reader, Scope, split
+from .alfsource import UNFIT, AlfscriptError, Source
+from .alftexts import Reader, Scope
 from .alfwords import Word
 
 _YES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 _WHOLE = re.compile(r"[+-]?[0-9]{1,9}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_UNFIT = re.compile("[\0\ud800-\udfff]")
 
 
 class Values:
@@ -118,19 +118,19 @@ class Values:
     def split(self, word: Word, text: str) -> list[str]:
         """The elements of a list that stands in a word."""
         try:
-            return split(text)
+            elements = split(text)
         except ListError as error:
             same = word.raw(self.source) == text
             at = word.start + error.at if same else word.at
             raise self.source.error(at, str(error), None if same else text[error.at : error.at + 60]) from None
+        unfit = next((found for one in elements if (found := UNFIT.search(one)) is not None), None)
+        if unfit is not None:
+            raise self.source.error(word.at, f"\\u{ord(unfit[0]):04x} is no character that a program can be given")
+        return elements
 
     def command(self, word: Word) -> list[str]:
         """A launch expression as a list of arguments."""
         argv = self.split(word, self.of(word))
         if not argv or not argv[0]:
             raise self.source.error(word.at, "there is no program to run", shown="")
-        unfit = next((found for one in argv if (found := _UNFIT.search(one)) is not None), None)
-        if unfit is not None:
-            code = f"\\u{ord(unfit[0]):04x}"
-            raise self.source.error(word.at, f"{code} is no character that a program can be given")
         return argv

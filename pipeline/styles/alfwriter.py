@@ -5,19 +5,15 @@ Only commands have a form there: a call of a function's role has none, nor has a
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from ..errors import DefinitionError
+from .alflists import listed, word
 
 HEADER = "##AlfredToDo 3.0"
 INDENT = "    "
-_BARE = re.compile(r"[^\s\\{}\"$\[\]]+")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_SPECIAL = re.compile(r'[\\"$\[\]{}]')
-_CONTROLS = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _NAMES = {
     "_limits": "tags",
     "_timeout": "maxrunsecs",
@@ -54,30 +50,6 @@ def dumps(tree: Mapping[str, Any]) -> str:
         lines.append(f"-dirmaps {word(listed(listed(one) for one in maps))}")
     lines += _group(inside, "Job")
     return "\n".join([HEADER, lines[0], *(f"{INDENT}{line}" for line in lines[1:])]) + "\n"
-
-
-def word(text: str) -> str:
-    """A text as one word of a script, or of a list."""
-    if _fits_in_braces(text):
-        return f"{{{text}}}"
-    escaped = _SPECIAL.sub(lambda found: f"\\{found[0]}", text)
-    return '"' + "".join(_CONTROLS.get(character, character) for character in escaped) + '"'
-
-
-def listed(elements: Iterable[str]) -> str:
-    """Texts as a list of Tcl's."""
-    return " ".join(one if _BARE.fullmatch(one) else word(one) for one in elements)
-
-
-def _fits_in_braces(text: str) -> bool:
-    """Is it the same between braces, and do its own match?"""
-    depth = 0
-    for found in _BRACE.finditer(text):
-        depth += {"{": 1, "}": -1}.get(found[0], 0)
-        if depth < 0 or found[0] == "\\\n":
-            return False
-    open_end = (len(text) - len(text.rstrip("\\"))) % 2
-    return not depth and not open_end and "\r" not in text
 
 
 def _group(inside: Mapping[str, Any], path: str) -> list[str]:
@@ -120,12 +92,12 @@ def _command(inside: Mapping[str, Any], path: str) -> str:
 
 
 def _options(inside: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
-    keys = []
+    keys: list[str] = []
     for key, value in inside.items():
         if key in _OURS or key == "_hooks" or value is None:
             continue
         if key == "envkey":
-            keys.append(value)
+            keys.insert(0, value)
         elif key == "_env":
             keys.append(listed(["setenv", *(f"{name}={text}" for name, text in value.items())]))
         elif key[:1] != "_" or key in _NAMES or key in _WRITTEN:
@@ -133,7 +105,7 @@ def _options(inside: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
         else:
             raise DefinitionError(f"{path}: {key} has no form in an Alfred script")
     if keys:
-        yield "envkey", word(" ".join(sorted(keys, key=lambda one: one.startswith("setenv "))))
+        yield "envkey", word(" ".join(keys))
 
 
 def _option(key: str, value: Any) -> tuple[str, str]:

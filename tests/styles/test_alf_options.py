@@ -156,6 +156,17 @@ def test_commands_for_the_end_are_hooks_and_cleanup_comes_first() -> None:
     assert programs == {"always": ["c1", "p1", "p4"], "success": ["p2", "w"], "failure": ["p3", "w"]}
 
 
+def test_commands_for_the_end_may_be_iterated_and_commented() -> None:
+    hooks = job(
+        "-postscript { Iterate i -from 1 -to 2 -template { Cmd {p $i} -when done } }"
+        " -whenerror {\n# why\n Cmd {w} -tags x } -whenalways {\n# nothing\n}"
+    )["_hooks"]
+    assert [action["Action"]["argv"] for action in hooks["success"]] == [["p", "1"], ["p", "2"]]
+    assert [action["Action"]["argv"] for action in hooks["failure"]] == [["w"]]
+    assert "always" not in hooks
+    assert job('-whendone "Cmd {a}"')["_hooks"] == job("-whendone a")["_hooks"]
+
+
 def test_a_task_has_a_cleanup_of_its_own() -> None:
     pipeline = compiled("-subtasks { Task t -cmds { Cmd x } -cleanup { Cmd y } } -cleanup { Cmd z }")
     groups = {group.title: group.hooks["always"][0].command_line.argv for group in pipeline.groups}
