@@ -22,7 +22,8 @@ PROGRAM = st.lists(TEXT, min_size=1, max_size=4).filter(lambda argv: argv[0] != 
 
 def test_a_script_is_laid_out_for_people() -> None:
     tree = loads(
-        "Job -title {Film} -serialsubtasks 1 -tags {a b} -subtasks { Task {One} -cmds { Cmd {echo 'a b' \\{} -service x }"
+        "Job -title {Film} -serialsubtasks 1 -tags {a b} -subtasks {"
+        " Task {One} -cmds { Cmd {echo 'a b' \\{} -service x }"
         ' ; Instance One } -cleanup { Cmd {rm "a b"} } -whendone {mail me}'
     )
     assert dumps(tree) == (
@@ -79,11 +80,13 @@ def test_a_list_that_was_written_splits_into_its_elements(elements: list[str]) -
 def test_every_option_survives() -> None:
     run = "0123456789abcdef" * 2
     tree = loads(
-        f"Job -title x -service {{a || b}} -tags {{t {{u v}}}} -atleast 3 -priority -2 -maxactive 5 -after {{6 23 13:45}}"
-        f" -afterjids {run} -paused 1 -envkey {{k {{setenv A=1 {{B=a b}}}}}} -spoolcwd /tmp -dirmaps {{{{/a /b NFS}} {{/c /d}}}}"
+        f"Job -title x -service {{a || b}} -tags {{t {{u v}}}} -atleast 3 -priority -2 -maxactive 5"
+        f" -after {{6 23 13:45}} -afterjids {run} -paused 1 -envkey {{k {{setenv A=1 {{B=a b}}}}}} -spoolcwd /tmp"
+        " -dirmaps {{/a /b NFS} {/c /d}}"
         " -metadata {any {thing}} -nonsense 1 -children z -cmds { Cmd {prog %D(/a/x)} -retryrc {1 -2} -maxrunsecs 2.5"
         " -minrunsecs 1 -expand 1 -envkey {setenv C=3} -tags w -atleast 2 -service {c && !d} -resumewhile r }"
-        " -postscript { Cmd p -when error } -whenalways {q} -subtasks { Task t -service e -chaser {f g} -serialsubtasks 1 }"
+        " -postscript { Cmd p -when error } -whenalways {q}"
+        " -subtasks { Task t -service e -chaser {f g} -serialsubtasks 1 }"
     )
     again = loads(dumps(tree))
     assert again == tree
