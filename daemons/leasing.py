@@ -123,9 +123,16 @@ class Leasing:
         if self._awaited:
             return
         held_back, self._held_back = self._held_back, {}
+        anew: dict[str, OpenRun] = {}
         for item in held_back:
-            item.step("queue")
-            self.cluster.queues.push(item)
+            if item.run.being_stopped():  # it may come after that: let the owner say so, who knows of it now
+                anew[item.run.id] = item.run
+                self._close(item)
+            else:
+                item.step("queue")
+                self.cluster.queues.push(item)
+        for run in anew.values():
+            self.ask_anew(run)
 
     def beat(self, broker: BrokerMember, beat: Beat) -> None:
         """Only listed leases are renewed; one that has arrived and is not listed is not there any more."""

@@ -74,6 +74,10 @@ class OpenRun:
                 return
             del unseen[key]
 
+    def being_stopped(self) -> bool:
+        """Something that came back after a restart is being stopped, as its owner wished before it was back."""
+        return any(key in self.live for key in self.halted)
+
     def blocked(self) -> bool:
         """No item of this run may be granted now. A pause does not stop the hooks of a run that was cancelled."""
         limit = self.options.max_active

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from dispatching import World, restarted
 
-from headrace.daemons.effects import Forget, Lookup, Tell
+from headrace.daemons.effects import Forget, Load, Lookup, Tell
 from headrace.daemons.protocol import (
     Again,
     Beat,
@@ -347,6 +347,13 @@ def test_what_was_to_be_stopped_while_its_broker_was_missing_is_stopped_when_tha
     assert not world.assigned("new")  # it may come after A, which may still run
     back(world, old("A"))
     assert world.last("broker", Kill).leases == [OLD]
+    assert not world.assigned("new")  # A still runs: the owner, who is told so, says anew what may start beside it
+    (asked,) = [effect for effect in world.asked if isinstance(effect, Load) and effect.run == "r1"][-1:]
+    world.dispatch.loaded("r1", asked.take, None, [])
+    world.flush()
+    assert world.last("pipeliner", Take).live == (("A", ()),)
+    world.say("broker", Outcomes([Outcome(OLD, "cancelled")]))
+    world.enqueue("r1", "B", after=30)
     assert [one.job for one in world.assigned("new")] == ["B"]
 
 
