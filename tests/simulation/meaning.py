@@ -269,7 +269,8 @@ def _check_error(meaning: Meaning, run: RunView, finished: Finished) -> None:
     if (finished.verdict == "success") != (error is None):
         raise Violation("G3 verdict", f"run {run.id}: {finished}")
     if finished.verdict == "failed" and error is not None:
-        if error.job not in meaning.index or meaning.own_end(error.job, error.path).state != "failed":
+        known = error.job in meaning.index
+        if not known or meaning.own_end(str(error.job), error.path).state != "failed":
             raise Violation("G3 verdict", f"run {run.id} failed of {error}, which has not failed")
 
 

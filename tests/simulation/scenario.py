@@ -40,7 +40,7 @@ class RunSpec:
     id: str
     definition: Definition
     behaviours: dict[str, Behaviour]
-    options: RunOptions = RunOptions()
+    options: RunOptions = field(default_factory=RunOptions)
     data: bytes | None = None
     deadly: int = 0
     """So many Pipeliners die of reading it."""
@@ -48,7 +48,8 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class Action:
-    """Something a user does: `submit` runs, `cancel`, `pause` (and resume later), `follow`, `retry`, `again` (submit again)."""
+    """Something a user does: `submit` runs (`again` does it once more), `cancel`, `pause` (and resume later), `follow`,
+    `retry`."""
 
     at: float
     client: int

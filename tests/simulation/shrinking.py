@@ -89,7 +89,8 @@ def _smaller_runs(run: RunSpec) -> Iterator[RunSpec]:
     if run.options != RunOptions():
         yield replace(run, options=RunOptions())
     for at, node in enumerate(definition.nodes):
-        plain = Node(name=node.name, worker=node.worker, kind=node.kind, bind=node.bind, spread=node.spread, gather=node.gather)  # fmt: skip
+        kept = ("name", "worker", "kind", "bind", "spread", "gather")
+        plain = Node(**{name: getattr(node, name) for name in kept})
         if plain != node:
             nodes = (*definition.nodes[:at], plain, *definition.nodes[at + 1 :])
             yield replace(run, definition=_made(nodes, definition.edges, definition, hooks=True))
