@@ -84,6 +84,8 @@ class Reader:
 
     def __init__(self) -> None:
         self.budget = Budget()
+        self.environment: set[str] = set()
+        """Names that the script itself sets for its commands: a shell will know them."""
         self._warnings: dict[str, str] = {}
 
     @property
@@ -151,6 +153,8 @@ class Reader:
     def _variable(self, source: Source, word: Word, found: re.Match[str], scope: Scope) -> str:
         name = found["name"]
         value = scope.value(name)
+        if value is None and name in self.environment:
+            return found[0]
         if value is None:
             told = f"${name} is no variable of this script: it is left as it is"
             self.warn(source, word.start + found.start(), f"${name}", told)

@@ -85,6 +85,7 @@ class Builder:
         scope = self._assigned(expression)
         options = self._options(expression, scope)
         env, keys = options.settings()
+        self._reader.environment.update(env)
         tags, cwd = options.names("tags"), options.stripped("spoolcwd")
         inherited = present(tags=list(tags), env=env, cwd=cwd)
         around = Around(scope, options.service(), inherited, options.maps())

@@ -83,6 +83,12 @@ def test_slots_tags_environment_and_folder_are_those_of_the_commands() -> None:
     assert "_resources" not in command("-atleast 1 -atmost 4")
 
 
+def test_a_name_that_the_script_sets_for_its_commands_is_no_surprise() -> None:
+    tree = loads("Job -envkey {setenv A=1} -cmds { Cmd {sh -c {echo $A $B}} }")
+    assert [warning.partition(": ")[2][:2] for warning in tree.warnings] == ["$B"]
+    assert tree.cmds[0].argv[2] == "echo $A $B"
+
+
 # How often, how long ------------------------------------------------------------------------------------------------
 
 
