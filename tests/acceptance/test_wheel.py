@@ -1,4 +1,7 @@
-"""The wheel, as a user gets it: built, installed into a fresh environment, used from a folder that is no checkout."""
+"""The wheel: built, installed into a fresh environment, and used from a folder that has never seen the checkout.
+
+That folder has a `workers.py` and a `stores.py` of its own; both names are folders of the checkout too.
+"""
 
 from __future__ import annotations
 
@@ -9,106 +12,143 @@ import sys
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-
 WORKERS = """
 from headrace import Worker
 
-
-class Count(Worker):
+class Shout(Worker):
     requires = ["text"]
 
     def process(self, data):
-        return {"number": len(data["text"].split())}
+        return {"loud": data["text"].upper()}
 """
-STORES = """
-import json
-import os
+STORES = '''
+"""A StoreClass as users have it: no base class, nothing of ours imported."""
+import json, os
 
-
-class Notes:
+class Drawer:
     def __init__(self, folder):
         self.folder = folder
 
+    def _file(self, info):
+        return os.path.join(self.folder, info["data"]["name"] + ".json")
+
     def retrieve(self, info):
-        return {key: info["data"][key] for key in info["worker_requires"]}
+        with open(self._file(info)) as file:
+            found = json.load(file)
+        return {key: found[key] for key in info["worker_requires"]}
 
     def save(self, info):
-        with open(os.path.join(self.folder, info["worker"] + ".json"), "w") as file:
-            json.dump(info["worker_result"], file)
-"""
+        with open(self._file(info)) as file:
+            found = json.load(file)
+        with open(self._file(info), "w") as file:
+            json.dump({**found, **info["worker_result"]}, file)
+'''
 PIPELINE = """
 from headrace import Job, Pipeline
 
-pipeline = Pipeline({Job("Count"): None}, data={"text": "the water turns the wheel"})
+pipeline = Pipeline({Job("Shout"): None}, data={"name": "letter"})
 """
+
+
+def run(*line: object, folder: Path, **variables: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(
+        [str(part) for part in line],
+        cwd=folder,
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, (line, done.stdout[-3000:], done.stderr[-3000:])
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    line = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
-    subprocess.run(line, check=True, timeout=120)
-    (built,) = folder.glob("headrace-*.whl")
+    """Built from a copy, so that the checkout is left as it is."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in run("git", "ls-files", "-z", folder=ROOT).split("\0"):
+        if name and (ROOT / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    line = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--disable-pip-version-check")
+    run(*line, "--wheel-dir", target, source, folder=target)
+    (built,) = target.glob("headrace-*.whl")
     return built
 
 
 @pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh environment with the wheel and what it needs, and nothing else."""
+def binaries(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment with the wheel, and what it depends on from where pip finds it."""
     folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", str(wheel)], check=True, timeout=300)
+    venv.create(folder, with_pip=True, symlinks=True)
+    run(
+        folder / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        wheel,
+        folder=folder,
+    )
     return folder / "bin"
 
 
-def test_the_wheel_holds_all_folders_under_one_name_and_nothing_else(wheel: Path) -> None:
-    names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"headrace"}
-    sources = {
-        path.relative_to(ROOT)
-        for top in ("pipeline", "daemons", "stores", "workers")
-        for path in (ROOT / top).rglob("*.py")
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top.split("-")[0] for top in tops} == {"headrace"}
+    packed = {name for name in names if name.endswith(".py")}
+    tracked = run("git", "ls-files", "headrace", "pipeline", "daemons", "stores", "workers", folder=ROOT).split()
+    expected = {
+        name if name.startswith("headrace/") else f"headrace/{name}" for name in tracked if name.endswith(".py")
     }
-    assert {f"headrace/{path}" for path in sources} <= set(names)
+    assert packed == expected
     assert "headrace/py.typed" in names
 
 
-def test_it_is_used_from_a_folder_with_its_own_workers_and_stores(installed: Path, tmp_path: Path) -> None:
-    for name, text in (("workers.py", WORKERS), ("stores.py", STORES), ("flow.py", PIPELINE)):
-        (tmp_path / name).write_text(text)
-    api, broadcast = f"ipc://{tmp_path}/api", f"ipc://{tmp_path}/broadcast"
-    environment = {"PATH": f"{installed}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
-    environment |= {"HEADRACE_API": api, "HEADRACE_BROADCAST": broadcast}
+def test_nothing_of_it_shadows_what_is_called_workers_or_stores(binaries: Path, tmp_path: Path) -> None:
+    (tmp_path / "workers.py").write_text(WORKERS)
+    (tmp_path / "stores.py").write_text(STORES)
+    text = "import headrace, stores, workers; print(headrace.__file__); print(workers.__file__); print(stores.__file__)"
+    package, workers, stores = run(binaries / "python", "-c", text, folder=tmp_path).split()
+    assert Path(package).is_relative_to(binaries.parent)
+    assert (Path(workers), Path(stores)) == (tmp_path / "workers.py", tmp_path / "stores.py")
 
-    def headrace(*arguments: str) -> subprocess.CompletedProcess[str]:
-        line = [installed / "headrace", *arguments]
-        return subprocess.run(
-            line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True
-        )
 
-    config = json.dumps({"folder": str(tmp_path)})
-    line = [installed / "headrace", "up", "--data", "data", "--processes", "1", "--store", "stores:Notes"]
-    with subprocess.Popen(
-        [*line, "--store-config", config], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
-    ) as up:
-        try:
-            assert up.stdout is not None
-            assert any(one.startswith("ready") for one in up.stdout)
-            run = headrace("submit", "flow.py", "--wait").stdout.split()[0]
-            assert json.loads((tmp_path / "Count.json").read_text()) == {"number": 5}
-            told = json.loads(headrace("show", run, "--json").stdout)
-            assert (told["version"], told["run"]["state"]) == (1, "success")
-            assert "{'number': 5}" in headrace("results", run).stdout
-        finally:
-            up.terminate()
-    seen = subprocess.run(
-        [installed / "python", "-c", "import workers, headrace; print(workers.__file__, headrace.__file__)"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    ours, theirs = seen.stdout.split()
-    assert Path(ours).parent == tmp_path and installed.parent in Path(theirs).parents
+def test_a_folder_of_the_users_own_runs_a_cluster(binaries: Path, tmp_path: Path) -> None:
+    (tmp_path / "workers.py").write_text(WORKERS)
+    (tmp_path / "stores.py").write_text(STORES)
+    (tmp_path / "pipeline.py").write_text(PIPELINE)
+    (tmp_path / "letter.json").write_text('{"text": "hello"}')
+    (tmp_path / "headrace.toml").write_text(f'[router]\nstore-config = {{folder = "{tmp_path}"}}\n')
+    headrace = binaries / "headrace"
+    variables = {
+        "HEADRACE_API": f"ipc://{tmp_path}/api",
+        "HEADRACE_BROADCAST": f"ipc://{tmp_path}/broadcast",
+        "HEADRACE_ANSWER_TIMEOUT": "60",
+    }
+    line = [str(headrace), "up", "--data", str(tmp_path / "data"), "--store", "stores:Drawer", "--processes", "1"]
+    with (tmp_path / "up.log").open("wb") as log:
+        up = subprocess.Popen(line, cwd=tmp_path, env=os.environ | variables, stdout=log, stderr=log)
+    try:
+        run(headrace, "submit", "pipeline.py", "--wait", folder=tmp_path, **variables)
+        (listed,) = json.loads(run(headrace, "list", "--json", folder=tmp_path, **variables))["runs"]
+        assert listed["state"] == "success"
+        assert json.loads((tmp_path / "letter.json").read_text()) == {"text": "hello", "loud": "HELLO"}
+        results = run(headrace, "results", listed["id"], "--json", folder=tmp_path, **variables)
+        assert json.loads(results)["results"] == {"Shout": {"loud": "HELLO"}}
+        shown: dict[str, Any] = json.loads(run(headrace, "show", listed["id"], "--json", folder=tmp_path, **variables))
+        assert listed["id"] in json.dumps(shown) and "Shout" in json.dumps(shown)
+    finally:
+        up.terminate()
+        assert up.wait(60) == 0, (tmp_path / "up.log").read_text()[-3000:]
