@@ -90,7 +90,7 @@ def test_a_catalog_has_the_functions_of_all_namespaces(folder: Path) -> None:
 def test_what_cannot_be_used_is_a_warning(folder: Path) -> None:
     namespace(folder / "broken", "import nothing_of_this_name\n")
     namespace(folder / "leaves", "raise SystemExit(3)\n")
-    namespace(folder / "empty", "")
+    namespace(folder / "hollow", "")
     namespace(folder / "listed", "def make_task_dict():\n    return 7\n")
     namespace(folder / "json")
     namespace(folder / "lab")
@@ -100,7 +100,7 @@ def test_what_cannot_be_used_is_a_warning(folder: Path) -> None:
     assert len(catalog.warnings) == 5
     assert "namespace 'broken' cannot be imported: ModuleNotFoundError" in told
     assert "namespace 'leaves' cannot be imported: SystemExit: 3" in told
-    assert "empty/tasks.py has no function 'f', and f.json defines it" in told
+    assert "hollow/tasks.py has no function 'f', and f.json defines it" in told
     assert "namespace 'listed' cannot be imported: " in told
     assert "'json' is the name of another module here" in told
 
