@@ -50,13 +50,15 @@ STEPS = {
 class Item:
     """`lease` is 0 but for a leased one. `since` is when it was first queued: a hand-back does not change it."""
 
-    __slots__ = ("broker", "granted", "lease", "queue", "ready", "run", "signal", "since", "state")
+    __slots__ = ("broker", "granted", "lease", "queue", "ready", "run", "signal", "since", "state", "take")
 
     def __init__(self, run: OpenRun, ready: Ready, since: float) -> None:
         self.run = run
         self.ready = ready
         self.since = since
         self.state = State.HELD
+        self.take = 0
+        """The take under which the run's owner knows that it is here: it has asked for it, or was told."""
         self.lease = 0
         self.granted = 0.0
         self.broker: BrokerMember | None = None

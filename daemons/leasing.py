@@ -241,6 +241,8 @@ class Leasing:
         run = cluster.runs.get(held.run)
         if run is None or held.lease in ended or held.lease >> 40 >= cluster.epoch or held.round != run.round:
             return False
+        if held.lapsed and held.lease >> 40 < cluster.epoch - 1:  # the epoch between may have given it to others
+            return False
         if self._meanwhile.get((run.id, (held.job, held.path)), 0) >= held.attempt:
             return False
         item = run.live.get((held.job, held.path))

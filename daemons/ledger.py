@@ -50,6 +50,11 @@ class Ledger:
         del self.attempts[attempt.lease]
         self._handed_back.append(attempt.lease)
 
+    def lapse(self) -> None:
+        """Nothing that is held now was renewed in time, outcomes that are not noted included."""
+        for attempt in (*self.attempts.values(), *(attempt for attempt, _ in self.delivery.kept.values())):
+            attempt.lapsed = True
+
     def drop(self, attempt: Attempt) -> None:
         """Say nothing: the Router knows that its lease is over."""
         del self.attempts[attempt.lease]
@@ -104,4 +109,6 @@ class Ledger:
 
 def _held(attempt: Attempt) -> Held:
     one = attempt.assignment
-    return Held(one.lease, one.run, one.job, one.path, one.attempt, one.round, one.worker, one.needs)
+    return Held(
+        one.lease, one.run, one.job, one.path, one.attempt, one.round, one.worker, one.needs, attempt.lapsed
+    )  # fmt: skip

@@ -28,6 +28,8 @@ MAX_FRAME = 64 * 1024 * 1024
 Role = Literal["client", "broker", "pipeliner", "watcher"]
 PeerName = Annotated[str, Meta(max_length=200)]
 Interval = Annotated[float, Meta(ge=0.001, le=86400.0)]
+Heartbeat = Annotated[float, Meta(ge=0.001, le=10.0)]
+"""A peer gives a silent Router up after a few of these: one wrong `Welcome` must not make it wait for a day."""
 RunName = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -62,6 +64,8 @@ class Held(Message, frozen=True, array_like=True):
     round: Count = 0
     worker: str = ""
     needs: Needs | None = None
+    lapsed: bool = False
+    """It was not renewed in time: somebody else may have been given the attempt since."""
 
 
 class BrokerCard(Message, frozen=True, array_like=True):
@@ -258,7 +262,7 @@ class Welcome(Message, frozen=True, array_like=True, tag="welcome"):
     """The answer to `Hello`: from now on increments count."""
 
     lease_time: Interval = 8.0
-    heartbeat: Interval = 2.0
+    heartbeat: Heartbeat = 2.0
     config: bytes | None = None
     """The Router's configuration for Brokers, packed."""
     values: str | None = None

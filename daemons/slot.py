@@ -51,7 +51,7 @@ STEPS = {
 class Attempt:
     """A leased attempt that has not ended."""
 
-    __slots__ = ("assignment", "doom", "estimate", "header", "lease", "shelved")
+    __slots__ = ("assignment", "doom", "estimate", "header", "lapsed", "lease", "shelved")
 
     def __init__(self, header: RunHeader, assignment: Assignment, now: float) -> None:
         self.header = header
@@ -63,6 +63,8 @@ class Attempt:
         """Since when it waits outside of all pipes."""
         self.doom = ""
         """`cancelled` or `recalled`: what becomes of it instead of a start."""
+        self.lapsed = False
+        """Its lease was not renewed in time."""
 
     @property
     def exclusive(self) -> bool:

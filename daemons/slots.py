@@ -221,6 +221,7 @@ class Slots:
     def _lapse(self) -> None:
         """No lease was renewed for too long: the Router will give everything to others. End it all, now."""
         self._lapsed = True
+        self.ledger.lapse()
         for slot in self.slots:
             if slot.fifo:
                 self._kill_tree(slot, "lapsed")

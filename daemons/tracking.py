@@ -171,6 +171,8 @@ class Tracking:
 
     def _take(self, run: OpenRun, definition: bytes | None, facts: list[tuple[int, bytes]], more: bool) -> Take:
         window, live = self.cluster.rules.window, tuple(run.live)
+        for item in run.live.values():
+            item.take = run.take
         return Take(run.id, run.take, run.control, definition, raw(facts), run.number, more, window, live)
 
     # What an owner says -----------------------------------------------------------------------------------------
@@ -203,10 +205,12 @@ class Tracking:
             key = (ready.job, ready.path)
             if key in run.live:
                 self.cluster.grants.complete(run.live[key], ready)
+                run.live[key].take = run.take
                 continue
             if key in run.unseen:
                 continue
             item = run.live[key] = Item(run, ready, now)
+            item.take = run.take
             if ready.delay:
                 timers.set(now + ready.delay, ("queue", item))
             else:
@@ -215,8 +219,12 @@ class Tracking:
                 timers.set(now + ready.delay + item.patience, ("expire", item))
 
     def halt(self, run: OpenRun, message: Halt) -> None:
+        """What has to stop may have come back after a restart, unknown to its owner, who must not clean up yet."""
         run.acknowledge(message.seen)
         self.leasing.stop(run, message.instances)
+        live = (run.live.get((job, path)) for job, path in message.instances)
+        if any(item is not None and item.take != run.take for item in live):
+            self.ask_anew(run)
 
     def conclude(self, run: OpenRun, message: Conclude) -> None:
         """Compare-and-set on the run's last fact: an owner that has not seen it will judge again when it has.

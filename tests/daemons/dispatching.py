@@ -118,9 +118,9 @@ class World:
         return self.dispatch.cluster.runs
 
 
-def restarted(**rules: Any) -> World:
-    """A Router in its second epoch: run r1 is open at fact 10, the Broker was registered before."""
-    world = World(epoch=2, last=20, **rules)
+def restarted(epoch: int = 2, **rules: Any) -> World:
+    """A Router in a later epoch: run r1 is open at fact 10, the Broker was registered before."""
+    world = World(epoch=epoch, last=20, **rules)
     run = OpenRun("r1", 5, RunOptions(), 1e9, world.now, last=10)
     world.dispatch.restore([run], ["broker"])
     world.later(1.0)

@@ -178,6 +178,16 @@ def test_a_waiting_item_is_taken_over_by_the_lease_that_runs_it() -> None:
     assert ends(world) == [("A", "success"), ("B", "success")]
 
 
+@pytest.mark.parametrize(("epoch", "lapsed", "taken"), [(2, True, True), (3, False, True), (3, True, False)])
+def test_a_lease_that_lapsed_counts_only_if_no_other_epoch_could_give_its_work_to_others(
+    epoch: int, lapsed: bool, taken: bool
+) -> None:
+    world = restarted(epoch)
+    back(world, old("A", lapsed=lapsed), outcomes=[Outcome(OLD)])
+    assert ends(world) == ([("A", "success")] if taken else [])
+    assert (world.last("broker", Kill) is None) is taken
+
+
 def test_another_attempt_than_the_one_that_waits_is_refused() -> None:
     world = restarted()
     world.enqueue("r1", "A", attempt=2)
@@ -355,6 +365,17 @@ def test_what_was_to_be_stopped_while_its_broker_was_missing_is_stopped_when_tha
     world.say("broker", Outcomes([Outcome(OLD, "cancelled")]))
     world.enqueue("r1", "B", after=30)
     assert [one.job for one in world.assigned("new")] == ["B"]
+
+
+def test_an_owner_that_stops_what_came_back_without_its_knowledge_is_told_of_it() -> None:
+    world = restarted()
+    one = world.runs["r1"]
+    back(world, old("A"))
+    loads = len([effect for effect in world.asked if isinstance(effect, Load)])
+    world.say("pipeliner", Halt("r1", one.take, one.last, [("A", ())]))
+    assert len([effect for effect in world.asked if isinstance(effect, Load)]) == loads + 1
+    world.load(None)
+    assert world.last("pipeliner", Take).live == (("A", ()),)
 
 
 def test_a_run_of_this_epoch_ends_though_brokers_are_still_missing() -> None:

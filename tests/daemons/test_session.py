@@ -2,7 +2,11 @@
 
 from itertools import count
 
+import msgspec
+import pytest
+
 from headrace.daemons.protocol import (
+    PROTOCOL,
     Again,
     Beat,
     FromRouter,
@@ -12,6 +16,8 @@ from headrace.daemons.protocol import (
     Pulse,
     Refuse,
     Welcome,
+    decode_outbound,
+    encode,
 )
 from headrace.daemons.session import Session, Standing
 
@@ -133,3 +139,11 @@ def test_asking_twice_for_a_new_session_makes_one() -> None:
     peer.hear(Again())
     assert peer.due()[0] == "session2"  # type: ignore[index]
     assert peer.due() is None
+
+
+def test_a_welcome_cannot_ask_for_a_day_between_heartbeats() -> None:
+    """Such a peer would wait for three days before it gave a Router up that is not there."""
+    sane = encode(Outbound(PROTOCOL, 1, "s", 1, [Welcome(heartbeat=10.0)]))
+    assert decode_outbound(sane).messages == [Welcome(heartbeat=10.0)]
+    with pytest.raises(msgspec.ValidationError, match="10"):
+        decode_outbound(encode(Outbound(PROTOCOL, 1, "s", 1, [Welcome(heartbeat=86400.0)])))

@@ -215,7 +215,8 @@ def _more(random: Random, at: float, run: str, clients: int) -> list[Action]:
     found: list[Action] = []
     client = random.randrange(clients)
     if random.random() < 0.15:
-        found.append(Action(at + random.choice([0.0, 0.05, 0.5, 3.0, 9.0]), client, "cancel", (run,)))
+        after = random.choice([0.0, 0.05, random.random() * 0.2, 0.5, 3.0, 9.0])
+        found.append(Action(at + after, client, "cancel", (run,)))
     if random.random() < 0.1:
         found.append(Action(at + random.random() * 2, client, "pause", (run,), resume_after=random.choice([0.2, 3.0])))
     if random.random() < 0.2:

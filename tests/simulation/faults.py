@@ -54,6 +54,8 @@ STAGES = ("before", "written", "synced")
 def draw_faults(random: Random, brokers: int, pipeliners: int, clients: int) -> tuple[Fault, ...]:
     count = random.choice([0, 1, 1, 2, 2, 3, 4, 6, 9])
     faults = [_draw(random, brokers, pipeliners, clients) for _ in range(count)]
+    if random.random() < 0.4:
+        faults += random.choice(STORIES)(random, random.randrange(brokers), 0.4 + random.random() * 5)
     return tuple(sorted(faults, key=lambda fault: fault.at))
 
 
@@ -90,6 +92,63 @@ def _draw(random: Random, brokers: int, pipeliners: int, clients: int) -> Fault:
         case "pipeliner.kill" | "broker.kill":
             number = random.choice([0, 0, 1, 2])
     return Fault(kind, at, target, seconds, number, text)
+
+
+# Stories: faults that only together are of interest. Each is about one Broker, from some time on ----------------------
+
+
+def _missing_after_restart(random: Random, broker: int, at: float) -> list[Fault]:
+    """The Router is replaced while a Broker cannot be reached, for about as long as leases last."""
+    away = random.choice([3.0, 9.0, 11.0, 13.0]) + random.random()
+    return [
+        Fault("link.cut", at, broker, away + 0.5, random.randint(0, 1), "both"),
+        Fault("router.kill", at + random.random() * 2),
+    ]
+
+
+def _two_restarts(random: Random, broker: int, at: float) -> list[Fault]:
+    return [*_missing_after_restart(random, broker, at), Fault("router.kill", at + random.choice([2.0, 10.0, 12.0]))]
+
+
+def _deaf(random: Random, broker: int, at: float) -> list[Fault]:
+    """It does not hear what it is told for a moment, again and again: kills and notes are lost."""
+    return [Fault("link.cut", at + step * 0.7, broker, 0.4, 0, "from") for step in range(5)]
+
+
+def _late_answers(random: Random, broker: int, at: float) -> list[Fault]:
+    """Answers to its heartbeats come late, and then none."""
+    held = 3.0 + random.random() * 2.5
+    return [
+        Fault("link.cut", at, broker, held, 1, "from"),
+        Fault("link.cut", at + held + 0.1, broker, 13.0, 0, "both"),
+    ]
+
+
+def _absent_router(random: Random, broker: int, at: float) -> list[Fault]:
+    return [Fault("router.freeze", at, 0, random.choice([7.0, 9.5, 12.0]))]
+
+
+def _slow_disk(random: Random, broker: int, at: float) -> list[Fault]:
+    """Everybody joins anew while commits take their time."""
+    return [
+        Fault("disk.slow", at, 0, 8.0, 3),
+        Fault("link.cut", at + 0.5, broker, 0.3, 0, random.choice(["to", "from"])),
+        Fault("weather", at + random.random(), 0, 5.0, random.choice([2, 3])),
+    ]
+
+
+def _waking(random: Random, broker: int, at: float) -> list[Fault]:
+    """A machine stands still for so long that others have done its work."""
+    return [Fault("machine.freeze", at, broker, 10.0 + random.random() * 5)]
+
+
+def _storm(random: Random, broker: int, at: float) -> list[Fault]:
+    return [Fault("weather", at, 0, 10.0, 3), Fault("weather", at + 1.0, 0, 8.0, 2)]
+
+
+STORIES = (
+    _missing_after_restart, _two_restarts, _deaf, _late_answers, _absent_router, _slow_disk, _waking, _storm
+)  # fmt: skip
 
 
 class Faults:

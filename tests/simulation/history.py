@@ -126,6 +126,18 @@ class Begun:
         return f"{one.run}/{one.job}{list(one.path)} lease {one.lease:x} on {where}, t={self.began:.3f}, {end}"
 
 
+@dataclass
+class CreditBook:
+    """What a Broker has offered in a session, and what it was given."""
+
+    credits: list[tuple[int, int]] = field(default_factory=list)
+    """(the highest lease that had arrived, how many more are welcome)"""
+    leases: set[int] = field(default_factory=set)
+
+    def allow(self, seen: int, amount: int) -> bool:
+        return sum(lease > seen for lease in self.leases) <= amount
+
+
 class History:
     def __init__(self, scenario: Scenario, timeline: Timeline, disk: Disk) -> None:
         self.scenario = scenario
@@ -338,6 +350,14 @@ class History:
                 raise Violation("G16 cancel", f"{one} is granted after the cancel")
             if view.paused and not view.now.cancelled:
                 raise Violation("pause", f"{one} is granted while its run is paused")
+
+    # Credit ---------------------------------------------------------------------------------------------------------
+
+    def grants_arrive(self, book: CreditBook, message: Run) -> None:
+        """No more arrives at a Broker than it has said it would take."""
+        book.leases.update(one.lease for one in message.assignments)
+        if book.credits and not any(book.allow(seen, amount) for seen, amount in book.credits):
+            raise Violation("credit", f"more leases than ever were welcome: {book}")
 
     # Peers say ------------------------------------------------------------------------------------------------------
 

@@ -20,9 +20,11 @@ from headrace.daemons import pipeliner as pipeliner_module
 from headrace.daemons import router as router_module
 from headrace.daemons.cluster import Rules
 from headrace.daemons.protocol import (
+    Credit,
     FromRouter,
     Inbound,
     Outbound,
+    Run,
     Take,
     decode_inbound,
     decode_outbound,
@@ -34,7 +36,7 @@ from headrace.workers.messages import Settings
 
 from .clock import GRAIN, Machine
 from .disk import Committer, Journal
-from .history import Violation
+from .history import CreditBook, Violation
 from .processes import Pool
 
 if TYPE_CHECKING:
@@ -266,16 +268,27 @@ class Link:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._session = ""
+        self._credit = CreditBook()
 
     def drain(self) -> Iterator[Outbound]:
         inbox = self._host.inbox
         while inbox:
-            yield decode_outbound(inbox.popleft())
+            envelope = decode_outbound(inbox.popleft())
+            if envelope.session == self._session:
+                for message in envelope.messages:
+                    if isinstance(message, Run):
+                        self._host.world.history.grants_arrive(self._credit, message)
+            yield envelope
 
     def send(self, envelope: Inbound) -> bool:
         host = self._host
         host.sending()
+        if envelope.session != self._session:
+            self._session, self._credit = envelope.session, CreditBook()
         for message in envelope.messages:
+            if isinstance(message, Credit):
+                self._credit.credits.append((message.seen, message.free + message.prefetch))
             host.world.history.peer_says(message)
             host.world.trace(host.name, "router", message)
         host.world.to_router(host, encode(envelope))

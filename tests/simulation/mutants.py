@@ -34,6 +34,7 @@ from headrace.daemons import (
 from headrace.daemons import router as router_module
 from headrace.daemons.effects import Send
 from headrace.daemons.items import State
+from headrace.daemons.orders import Guard
 from headrace.daemons.protocol import Noted, Pulse
 from headrace.pipeline import attempts, stops
 
@@ -261,6 +262,14 @@ def _stale_stamp() -> list[Change]:
     return _wrap(slots.Slots, "handle", make)
 
 
+def _no_lapse() -> list[Change]:
+    def lapse(self: Any) -> None:
+        self._lapsed = True
+        self._effects.append(Guard(None))
+
+    return [(slots.Slots, "_lapse", lapse), (processes.Pool, "end_late", _nothing)]
+
+
 def _old_control() -> list[Change]:
     def make(real: Any) -> Any:
         return lambda self, run, message: real(self, run, msgspec.structs.replace(message, control=run.control))
@@ -421,11 +430,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "no lapse",
         "the Broker kills at 7 s",
-        lambda: [(slots.Slots, "_lapse", _nothing), (processes.Pool, "_deadline_passed", _nothing)],
+        _no_lapse,
     ),
-    Mutant(
-        "the warden sleeps", "the warden holds the deadlines", lambda: [(processes.Pool, "_deadline_passed", _nothing)]
-    ),
+    Mutant("the warden sleeps", "the warden holds the deadlines", lambda: [(processes.Pool, "end_late", _nothing)]),
     Mutant("an enqueue from before the cancel", "control number", _old_control),
     Mutant("ended instances are queued again", "an Enqueue for an instance that has ended is dropped", _no_unseen),
     Mutant("any session may speak", "sessions", _any_session),

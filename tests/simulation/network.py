@@ -71,4 +71,4 @@ class Network:
                 when = max(when, self._last.get((source, target), 0.0) + 1e-6)
                 self._last[source, target] = when
             self.timeline.at(when, deliver, frame)
-            when += random.random() * 0.3
+            when += random.random() * random.choice([0.3, 3.0])

@@ -379,6 +379,10 @@ class Pool:
     def _deadline_passed(self) -> None:
         self._deadline = None
         self.lapsed_at = self.machine.timeline.now
+        self.end_late()
+
+    def end_late(self) -> None:
+        """The deadline has passed, and nobody has moved it on."""
         self._act(self._kill_all, ())
 
     def _kill_all(self) -> None:
