@@ -22,19 +22,19 @@ from ..workers.messages import Ended, Leave, Stop
 from ..workers.pool import PoolEvent, Said, SlotBroken, SlotDown, SlotUp, lease_of, pack
 from ..workers.pools.local import LocalPool
 from .addresses import Address, connect_address
-from .deaths import death
 from .folders import data_folder
 from .loop import Link, Stopper, new_id, place, settle_down
-from .observer import Observer
-from .orders import BrokerEffect, Fail, Feed, Guard, Interrupt, KillTree, Reply, StartProcess, TakeBack, Tell
-from .outfit import Outfit
 from .protocol import Bye, FromRouter, Refuse, ToRouter, Welcome
-from .reporting import Offer
-from .residence import Residence
 from .session import Session
-from .slot import Attempt
-from .slots import Slots
-from .usercode import DEFAULT_MODULE, module_names, store_name
+from .slots.deaths import death
+from .slots.machine import Slots
+from .slots.observer import Observer
+from .slots.orders import BrokerEffect, Fail, Feed, Guard, Interrupt, KillTree, Reply, StartProcess, TakeBack, Tell
+from .slots.outfit import Outfit
+from .slots.reporting import Offer
+from .slots.residence import Residence
+from .slots.slot import Attempt
+from .slots.usercode import DEFAULT_MODULE, module_names, store_name
 
 NEVER = float("inf")
 TRIAL = 0.5

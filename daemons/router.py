@@ -19,18 +19,22 @@ import zmq
 from ..pipeline.errors import ConfigError, JournalError, NotFound, UserError
 from ..pipeline.payload import pack
 from .addresses import Address, bind_address
-from .admission import digest
-from .answers import Answers
-from .archive import Archive, Place
-from .cluster import Known, Rules
-from .committer import Committer
-from .dispatch import Dispatch
-from .effects import Forget, Load, Lookup, RouterEffect, Send, Tell
-from .events import Broadcast
+from .dispatch.admission import digest
+from .dispatch.answers import Answers
+from .dispatch.cluster import Known, Rules
+from .dispatch.effects import Forget, Load, Lookup, RouterEffect, Send, Tell
+from .dispatch.events import Broadcast
+from .dispatch.machine import Dispatch
+from .dispatch.outbox import Outbox
+from .dispatch.pruning import KEEP, Pruning
+from .dispatch.restored import ended_run, known_runs, restored
+from .dispatch.routes import Routes
+from .dispatch.values import ValueReader
 from .folders import data_folder
-from .journal import Journal
+from .journal.archive import Archive, Place
+from .journal.committer import Committer
+from .journal.journal import Journal
 from .loop import Stopper, drained, settle_down
-from .outbox import Outbox
 from .protocol import (
     MAX_FRAME,
     OLDEST,
@@ -55,10 +59,6 @@ from .protocol import (
     decode_inbound,
     encode,
 )
-from .pruning import KEEP, Pruning
-from .restored import ended_run, known_runs, restored
-from .routes import Routes
-from .values import ValueReader
 
 CONFIG_KEYS = {"store", "monitoring interval", "limits", "data", "keep"}
 LONGEST_WAIT = 1.0

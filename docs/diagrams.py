@@ -9,7 +9,8 @@ from collections.abc import Callable, Hashable, Mapping
 from enum import Enum
 from typing import TypeVar
 
-from headrace.daemons import items, slot
+from headrace.daemons.dispatch import items
+from headrace.daemons.slots import slot
 from headrace.pipeline import states
 
 S = TypeVar("S", bound=Hashable)

@@ -17,11 +17,11 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from ..daemons.addresses import Address
-from ..daemons.aioclient import AsyncClient
-from ..daemons.book import Book
-from ..daemons.client import Client, new_id
-from ..daemons.conversation import Flow
-from ..daemons.management import Management
+from ..daemons.client.asynchronous import AsyncClient
+from ..daemons.client.blocking import Client, new_id
+from ..daemons.client.book import Book
+from ..daemons.client.conversation import Flow
+from ..daemons.client.management import Management
 from .pipeline import Pipeline
 
 API = "tcp://localhost:5555"

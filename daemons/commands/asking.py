@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 from ...pipeline.manager import PipelineManager
-from ..conversation import Question
+from ..client.conversation import Question
 
 
 class Cluster(PipelineManager):

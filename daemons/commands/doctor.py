@@ -151,7 +151,7 @@ def _cluster(given: Mapping[str, object]) -> Finding:
 
 
 def _journal(path: Path) -> Iterator[Finding]:
-    from ..checkup import verify
+    from ..journal.checkup import verify
 
     report = verify(path)
     for problem in report.problems:

@@ -14,7 +14,7 @@ from .options import command, json_option, settings
 from .printing import counts, duration, jsonable, moment, on_terminal, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from ..reading import RunSummary
+    from ..client.reading import RunSummary
 
 STATES = ["waiting", "running", "success", "failed", "cancelling", "cancelled"]
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from headrace import Job, Pipeline
-from headrace.daemons.archive import Archive
+from headrace.daemons.journal.archive import Archive
 from headrace.pipeline.facts import Returned, unpack_fact
 
 

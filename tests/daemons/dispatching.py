@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from headrace.daemons.cluster import Rules
-from headrace.daemons.dispatch import Dispatch
-from headrace.daemons.effects import Load, Record, RouterEffect, Send
+from headrace.daemons.dispatch.cluster import Rules
+from headrace.daemons.dispatch.effects import Load, Record, RouterEffect, Send
+from headrace.daemons.dispatch.machine import Dispatch
+from headrace.daemons.dispatch.runs import OpenRun
 from headrace.daemons.protocol import (
     BrokerCard,
     Conclude,
@@ -20,7 +21,6 @@ from headrace.daemons.protocol import (
     Submitted,
     Welcome,
 )
-from headrace.daemons.runs import OpenRun
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.task import Assignment, Ready
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TypeVar
 
-from headrace.daemons.orders import BrokerEffect, Feed, Guard, StartProcess, TakeBack, Tell
 from headrace.daemons.protocol import Credit, HandedBack, Kill, Outcomes, Pulse, Run, ToRouter, Welcome
-from headrace.daemons.reporting import Offer
-from headrace.daemons.slots import Slots
+from headrace.daemons.slots.machine import Slots
+from headrace.daemons.slots.orders import BrokerEffect, Feed, Guard, StartProcess, TakeBack, Tell
+from headrace.daemons.slots.reporting import Offer
 from headrace.pipeline.task import Assignment, Needs, Outcome, RunHeader
 from headrace.workers.messages import Broken, Ended, Up, WorkerCard
 from headrace.workers.pool import Said, SlotBroken, SlotDown, SlotUp, lease_of, pack

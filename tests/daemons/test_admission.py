@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from dispatching import World
 
-from headrace.daemons.cluster import Known
+from headrace.daemons.dispatch.cluster import Known
+from headrace.daemons.dispatch.runs import OpenRun
 from headrace.daemons.protocol import (
     Beat,
     Control,
@@ -21,7 +22,6 @@ from headrace.daemons.protocol import (
     Submitted,
     Take,
 )
-from headrace.daemons.runs import OpenRun
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.facts import Cancelled, Finished, Paused, Pruned, Released, Reopened, Returned, RunError
 from headrace.pipeline.task import Outcome

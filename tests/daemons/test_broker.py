@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from headrace.daemons.broker import Broker
-from headrace.daemons.cluster import Rules
+from headrace.daemons.dispatch.cluster import Rules
 from headrace.daemons.pipeliner import Pipeliner
 from headrace.daemons.router import Router
 from headrace.pipeline.errors import ConfigError

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from headrace.daemons.book import Book
+from headrace.daemons.client.book import Book
 from headrace.daemons.protocol import Receipt, RunEnd
 from headrace.pipeline.errors import Refused
 from headrace.pipeline.facts import RunError

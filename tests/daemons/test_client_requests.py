@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.daemons.following import UNKNOWN
+from headrace.daemons.client.following import UNKNOWN
+from headrace.daemons.client.requests import FOLLOW_CHUNK, FRAME_WEIGHT, NEWS, Requests
 from headrace.daemons.protocol import (
     PROTOCOL,
     Again,
@@ -35,7 +36,6 @@ from headrace.daemons.protocol import (
     decode_inbound,
     encode,
 )
-from headrace.daemons.requests import FOLLOW_CHUNK, FRAME_WEIGHT, NEWS, Requests
 from headrace.pipeline.errors import Busy, NotFound, Refused, Unreachable
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import zmq
 
-from headrace.daemons.aioclient import AsyncClient
-from headrace.daemons.client import Client
-from headrace.daemons.conversation import Flow
+from headrace.daemons.client.asynchronous import AsyncClient
+from headrace.daemons.client.blocking import Client
+from headrace.daemons.client.conversation import Flow
+from headrace.daemons.client.requests import NEWS
 from headrace.daemons.protocol import (
     PROTOCOL,
     Ask,
@@ -32,7 +33,6 @@ from headrace.daemons.protocol import (
     decode_inbound,
     encode,
 )
-from headrace.daemons.requests import NEWS
 from headrace.pipeline.errors import ConfigError, HeadraceError, NotFound, Unreachable
 from headrace.pipeline.payload import pack
 

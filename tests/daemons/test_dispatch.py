@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from dispatching import World, restarted
 
-from headrace.daemons.cluster import Known
-from headrace.daemons.effects import Load, Lookup, Send
+from headrace.daemons.dispatch.cluster import Known
+from headrace.daemons.dispatch.effects import Load, Lookup, Send
 from headrace.daemons.protocol import (
     Again,
     Beat,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from dispatching import World
 
-from headrace.daemons.grants import CHUNK, LEASE_BITS, ResultCache
+from headrace.daemons.dispatch.grants import CHUNK, LEASE_BITS, ResultCache
 from headrace.daemons.protocol import Credit, Outcomes, Run
 from headrace.pipeline.task import Input, Needs, Outcome, Supplied
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.daemons.items import STEPS, Item, State
-from headrace.daemons.members import BrokerMember
+from headrace.daemons.dispatch.items import STEPS, Item, State
+from headrace.daemons.dispatch.members import BrokerMember
+from headrace.daemons.dispatch.runs import OpenRun
 from headrace.daemons.protocol import BrokerCard
-from headrace.daemons.runs import OpenRun
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.errors import ProtocolError
 from headrace.pipeline.task import Needs, Ready

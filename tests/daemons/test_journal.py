@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from headrace.daemons.effects import Record
-from headrace.daemons.journal import Journal
-from headrace.daemons.sweeping import SLICE
+from headrace.daemons.dispatch.effects import Record
+from headrace.daemons.journal.journal import Journal
+from headrace.daemons.journal.sweeping import SLICE
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.errors import JournalError, JournalLocked, NotFound
 from headrace.pipeline.facts import (
@@ -121,7 +121,8 @@ def test_the_epoch_before_is_known_with_its_boot_and_the_time_of_the_last_commit
 
 
 def test_a_second_router_on_the_folder_is_refused_and_told_the_pid_of_the_first(folder: Path) -> None:
-    holder = "import sys; from headrace.daemons.journal import Journal as J; print(J.open(sys.argv[1]).epoch); input()"
+    imports = "import sys; from headrace.daemons.journal.journal import Journal"
+    holder = f"{imports}; print(Journal.open(sys.argv[1]).epoch); input()"
     with subprocess.Popen(
         [sys.executable, "-c", holder, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

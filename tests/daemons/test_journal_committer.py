@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from headrace.daemons.checkup import verify
-from headrace.daemons.committer import Committer
-from headrace.daemons.effects import Record
-from headrace.daemons.journal import Journal
+from headrace.daemons.dispatch.effects import Record
+from headrace.daemons.journal.checkup import verify
+from headrace.daemons.journal.committer import Committer
+from headrace.daemons.journal.journal import Journal
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.errors import JournalError
 from headrace.pipeline.facts import Accepted, Finished, Pruned, Registered, Returned
@@ -191,9 +191,9 @@ int fdatasync(int fd) { return fsync(fd); }
 """
 SYNCED_WRITER = """
 import os, sys, threading
-from headrace.daemons.committer import Committer
-from headrace.daemons.effects import Record
-from headrace.daemons.journal import Journal
+from headrace.daemons.journal.committer import Committer
+from headrace.daemons.dispatch.effects import Record
+from headrace.daemons.journal.journal import Journal
 from headrace.pipeline.facts import Registered
 journal = Journal.open(sys.argv[1])
 ended = threading.Event()

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from headrace.daemons.checkup import verify
-from headrace.daemons.effects import Record
-from headrace.daemons.journal import Journal
-from headrace.daemons.mark import Mark, Marked, read_mark
-from headrace.daemons.repair import repair
+from headrace.daemons.dispatch.effects import Record
+from headrace.daemons.journal.checkup import verify
+from headrace.daemons.journal.journal import Journal
+from headrace.daemons.journal.mark import Mark, Marked, read_mark
+from headrace.daemons.journal.repair import repair
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.errors import JournalDamaged, JournalError, NotFound
 from headrace.pipeline.facts import (
@@ -192,8 +192,8 @@ def test_garbage_behind_the_last_commit_does_not_count(tmp_path: Path, garbage: 
 
 WRITER = """
 import sys
-from headrace.daemons.effects import Record
-from headrace.daemons.journal import Journal
+from headrace.daemons.dispatch.effects import Record
+from headrace.daemons.journal.journal import Journal
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.facts import *
 journal = Journal.open(sys.argv[1])
@@ -237,8 +237,8 @@ def test_a_stopped_process_is_copied_whole_at_any_instant(tmp_path: Path) -> Non
     folder = tmp_path / "data"
     writer = """
 import sys
-from headrace.daemons.effects import Record
-from headrace.daemons.journal import Journal
+from headrace.daemons.dispatch.effects import Record
+from headrace.daemons.journal.journal import Journal
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.facts import *
 journal = Journal.open(sys.argv[1])

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from dispatching import World, restarted
 
-from headrace.daemons.effects import Forget, Load, Lookup, Tell
+from headrace.daemons.dispatch.effects import Forget, Load, Lookup, Tell
+from headrace.daemons.dispatch.runs import OpenRun
 from headrace.daemons.protocol import (
     Again,
     Beat,
@@ -29,7 +30,6 @@ from headrace.daemons.protocol import (
     Take,
     Welcome,
 )
-from headrace.daemons.runs import OpenRun
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.facts import Returned, Unregistered
 from headrace.pipeline.task import Needs, Outcome

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from headrace.daemons.items import Item
-from headrace.daemons.members import BrokerMember
+from headrace.daemons.dispatch.items import Item
+from headrace.daemons.dispatch.members import BrokerMember
+from headrace.daemons.dispatch.queues import Lane, Shape
+from headrace.daemons.dispatch.runs import OpenRun
 from headrace.daemons.protocol import BrokerCard
-from headrace.daemons.queues import Lane, Shape
-from headrace.daemons.runs import OpenRun
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.task import Needs, Ready
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headrace.daemons.effects import Forget, Load, Record, RouterEffect, Send
-from headrace.daemons.outbox import Outbox
+from headrace.daemons.dispatch.effects import Forget, Load, Record, RouterEffect, Send
+from headrace.daemons.dispatch.outbox import Outbox
 from headrace.daemons.protocol import Again, Noted
 from headrace.pipeline.facts import Released
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from dispatching import World
 
+from headrace.daemons.dispatch.queues import AGEING, SPARE_LANES, Shape
 from headrace.daemons.protocol import Credit, Enqueue, HandedBack, Outcomes
-from headrace.daemons.queues import AGEING, SPARE_LANES, Shape
 from headrace.pipeline.task import COMMAND, Needs, Outcome, Ready
 
 

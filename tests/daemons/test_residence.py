@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from headrace.daemons.residence import Residence
+from headrace.daemons.slots.residence import Residence
 from headrace.pipeline.errors import ConfigError
 from headrace.workers import trees
 
 RESIDENT = """
 import os, subprocess, sys, time
 from pathlib import Path
-from headrace.daemons.residence import Residence
+from headrace.daemons.slots.residence import Residence
 from headrace.workers import trees
 residence = Residence.take(Path(sys.argv[1]))
 environ = {**os.environ, trees.TREE: residence.tree}

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import zmq
 
+from headrace.daemons.dispatch.routes import HEAVY, LAZY, Routes
 from headrace.daemons.protocol import (
     PROTOCOL,
     Bye,
@@ -26,7 +27,6 @@ from headrace.daemons.protocol import (
     decode_outbound,
     encode,
 )
-from headrace.daemons.routes import HEAVY, LAZY, Routes
 from headrace.pipeline.facts import RunError
 from headrace.pipeline.task import Assignment, RunHeader
 

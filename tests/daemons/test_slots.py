@@ -5,9 +5,6 @@ from __future__ import annotations
 import pytest
 from slots_bench import RUN, Bench, assignment
 
-from headrace.daemons.deaths import GRACE
-from headrace.daemons.delivery import MOST
-from headrace.daemons.orders import Fail, Guard, Interrupt, KillTree, Reply, TakeBack, Tell
 from headrace.daemons.protocol import (
     Credit,
     Fetched,
@@ -21,7 +18,10 @@ from headrace.daemons.protocol import (
     Signals,
     Welcome,
 )
-from headrace.daemons.slot import State
+from headrace.daemons.slots.deaths import GRACE
+from headrace.daemons.slots.delivery import MOST
+from headrace.daemons.slots.orders import Fail, Guard, Interrupt, KillTree, Reply, TakeBack, Tell
+from headrace.daemons.slots.slot import State
 from headrace.pipeline.errors import ProtocolError
 from headrace.pipeline.task import COMMAND, Given, Needs, Outcome, Want
 from headrace.workers.messages import Ended, Fetch, Large, Progress, Resend

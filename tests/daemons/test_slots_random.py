@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slots_bench import Bench
 
-from headrace.daemons.orders import KillTree
 from headrace.daemons.protocol import Kill, Noted, Recall
-from headrace.daemons.slot import State
+from headrace.daemons.slots.orders import KillTree
+from headrace.daemons.slots.slot import State
 from headrace.pipeline.task import Needs
 
 STEPS = [

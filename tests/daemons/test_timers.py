@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dispatching import World
 
+from headrace.daemons.dispatch.timers import SMALL, Timers
 from headrace.daemons.protocol import Credit, Outcomes
-from headrace.daemons.timers import SMALL, Timers
 from headrace.pipeline.task import Needs, Outcome
 
 

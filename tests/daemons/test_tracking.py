@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from dispatching import World, restarted
 
-from headrace.daemons import tracking
-from headrace.daemons.effects import Forget, Load
+from headrace.daemons.dispatch import tracking
+from headrace.daemons.dispatch.effects import Forget, Load
+from headrace.daemons.dispatch.runs import OpenRun
 from headrace.daemons.protocol import (
     Again,
     Beat,
@@ -32,7 +33,6 @@ from headrace.daemons.protocol import (
     Take,
     Welcome,
 )
-from headrace.daemons.runs import OpenRun
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.facts import Ending, Finished, Returned
 from headrace.pipeline.task import Outcome, Ready

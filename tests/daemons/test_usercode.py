@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from headrace.daemons.usercode import module_names, store_name
+from headrace.daemons.slots.usercode import module_names, store_name
 from headrace.pipeline.errors import ConfigError
 from headrace.stores.memory import MemoryStore
 
@@ -42,13 +42,15 @@ def test_a_store_is_named_by_its_module() -> None:
 
 def test_a_store_of_the_script_that_runs_is_named_by_its_file(tmp_path: Path) -> None:
     script = tmp_path / "my_broker.py"
-    script.write_text("from headrace.daemons.usercode import store_name\nclass Mine: pass\nprint(store_name(Mine))")
+    script.write_text(
+        "from headrace.daemons.slots.usercode import store_name\nclass Mine: pass\nprint(store_name(Mine))"
+    )
     said = subprocess.check_output([sys.executable, script.name], cwd=tmp_path, text=True)
     assert said.strip() == f"{script}:Mine"
 
 
 def test_a_store_of_a_session_has_no_name_that_another_process_could_use() -> None:
-    code = "from headrace.daemons.usercode import store_name\nclass Mine: pass\nstore_name(Mine)"
+    code = "from headrace.daemons.slots.usercode import store_name\nclass Mine: pass\nstore_name(Mine)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode != 0 and "put it into a module" in ended.stderr
 

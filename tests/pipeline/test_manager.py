@@ -14,12 +14,12 @@ import pytest
 import zmq
 
 from headrace import AsyncPipelineManager, Gather, Job, Pipeline, PipelineManager, submit
+from headrace.daemons.dispatch.values import CHUNK
 from headrace.daemons.loop import Link
 from headrace.daemons.pipeliner import Pipeliner
 from headrace.daemons.protocol import Beat, BrokerCard, Bye, Credit, Hello, Kill, Noted, Outcomes, Run
 from headrace.daemons.router import Router
 from headrace.daemons.session import Session
-from headrace.daemons.values import CHUNK
 from headrace.pipeline.errors import NotFound, Refused, Unreachable, ValueNotSupported
 from headrace.pipeline.facts import Failure, Signs
 from headrace.pipeline.payload import pack

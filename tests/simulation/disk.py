@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
 
-from headrace.daemons.effects import Record
-from headrace.daemons.standing import INLINE_DATA, Standing
-from headrace.daemons.summaries import Kept, Page, Place, Summary, Tombstone
+from headrace.daemons.dispatch.effects import Record
+from headrace.daemons.journal.standing import INLINE_DATA, Standing
+from headrace.daemons.journal.summaries import Kept, Page, Place, Summary, Tombstone
 from headrace.pipeline.errors import NotFound
 from headrace.pipeline.facts import (
     Accepted,

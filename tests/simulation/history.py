@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from headrace.daemons.effects import Record
+from headrace.daemons.dispatch.effects import Record
 from headrace.daemons.protocol import (
     Done,
     Endings,

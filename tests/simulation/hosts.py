@@ -18,7 +18,7 @@ import zmq
 from headrace.daemons import broker as broker_module
 from headrace.daemons import pipeliner as pipeliner_module
 from headrace.daemons import router as router_module
-from headrace.daemons.cluster import Rules
+from headrace.daemons.dispatch.cluster import Rules
 from headrace.daemons.protocol import (
     Credit,
     FromRouter,

@@ -14,12 +14,11 @@ from typing import Any
 
 import msgspec
 
-from headrace.daemons import (
+from headrace.daemons import charges, session
+from headrace.daemons import router as router_module
+from headrace.daemons.dispatch import (
     admission,
-    charges,
     cluster,
-    delivery,
-    dispatch,
     grants,
     leasing,
     members,
@@ -27,15 +26,15 @@ from headrace.daemons import (
     queues,
     routes,
     runs,
-    session,
-    slots,
     tracking,
 )
-from headrace.daemons import router as router_module
-from headrace.daemons.effects import Send
-from headrace.daemons.items import State
-from headrace.daemons.orders import Guard
+from headrace.daemons.dispatch import machine as dispatch
+from headrace.daemons.dispatch.effects import Send
+from headrace.daemons.dispatch.items import State
 from headrace.daemons.protocol import Noted, Pulse
+from headrace.daemons.slots import delivery
+from headrace.daemons.slots import machine as slots
+from headrace.daemons.slots.orders import Guard
 from headrace.pipeline import attempts, stops
 
 from . import processes, stores

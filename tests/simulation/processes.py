@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from headrace.daemons.slot import Attempt
+from headrace.daemons.slots.slot import Attempt
 from headrace.pipeline.facts import Failure, Signs
 from headrace.pipeline.payload import pack
 from headrace.pipeline.task import Assignment, Outcome, Want, unpack_task

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from headrace.daemons.client.requests import Requests
 from headrace.daemons.protocol import Control, Done, RunEnd, Submission, Submit, Submitted
-from headrace.daemons.requests import Requests
 from headrace.pipeline.definition import pack_definition
 from headrace.pipeline.errors import Busy, Unreachable
 

@@ -1,0 +1,314 @@
+"""Admission: what clients ask for. Runs come in here, wait for their time or for other runs, are cancelled and paused.
+
+Every request is idempotent. A run's id is chosen by its client, so that repeating a submission finds the run that is
+already there. What the journal knows of runs that are not open is handed in by the loop as `Known`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from ...pipeline.facts import Accepted, Cancelled, Paused, Pruned, Released, Reopened, RunError, Verdict
+from ..protocol import Control, Done, Endings, Failed, Follow, Receipt, RunEnd, Submission, Submit, Submitted
+from .cluster import Answer, Cluster, Known
+from .leasing import Leasing
+from .runs import OpenRun
+from .tracking import Tracking
+
+BUSY_PAUSE = 1.0
+LOOK_AGAIN = 60.0
+"""Seconds between looks at the wall clock, for runs that wait for a time of it: somebody may set it right."""
+JUST_OVER = "~"
+"""Marks a run that has to be over, in whatever way, before the waiting one starts: it is being replaced."""
+
+
+class Admission:
+    def __init__(self, cluster: Cluster, leasing: Leasing, tracking: Tracking) -> None:
+        self.cluster = cluster
+        self.leasing = leasing
+        self.tracking = tracking
+        self._waiting_for: dict[str, set[str]] = {}
+        self._ended: list[tuple[OpenRun, Known]] = []
+        """Runs whose end was not told yet to those that wait for it."""
+
+    # Requests ---------------------------------------------------------------------------------------------------
+
+    def submit(self, client: str, message: Submit, known: Mapping[str, Known], keys: Mapping[str, str]) -> None:
+        """`known`: runs of the journal among those named here; `keys`: which of its runs hold the keys asked for."""
+        cluster = self.cluster
+        new = sum(one.run not in cluster.runs and not self._known(one.run, known) for one in message.submissions)
+        full = new and len(cluster.runs) + new > cluster.rules.open_runs
+        if busy := cluster.stalled or (f"{len(cluster.runs)} runs are open" if full else ""):
+            cluster.send(client, Failed(message.id, "busy", busy, BUSY_PAUSE))
+            return
+        receipts = [self._accept(client, one, message.follow, known, keys) for one in message.submissions]
+        cluster.send(client, Submitted(message.id, receipts, cluster.wall))
+
+    def follow(self, client: str, message: Follow, known: Mapping[str, Known]) -> None:
+        ends: list[RunEnd] = []
+        unknown: list[str] = []
+        for run_id in message.runs:
+            if run := self.cluster.runs.get(run_id):
+                run.followers.add(client)
+            elif (one := self._known(run_id, known)) and one.verdict:
+                ends.append(_end(one, one.verdict))
+            else:
+                unknown.append(run_id)
+        self.cluster.send(client, Endings(message.id, ends, unknown))
+
+    def control(self, client: str, message: Control, known: Mapping[str, Known]) -> None:
+        run = self.cluster.runs.get(message.run)
+        if run is None:
+            self.cluster.send(client, _closed(message, self._known(message.run, known)))
+        elif self.cluster.stalled:
+            self.cluster.send(client, Failed(message.id, "busy", self.cluster.stalled, BUSY_PAUSE))
+        elif message.verb == "cancel":
+            done = Done(message.id, "cancelling")
+            self.cancel(run, message.reason or "cancelled", remembered(message, done))
+            self.cluster.send(client, done)
+        elif message.verb in ("pause", "resume"):
+            done = Done(message.id, "paused" if message.verb == "pause" else "running")
+            self._pause(run, message.verb == "pause", remembered(message, done))
+            self.cluster.send(client, done)
+        else:
+            reason = f"run {run.id} is {run.state}; {message.verb} is for runs that have ended"
+            self.cluster.send(client, Failed(message.id, "conflict", reason))
+
+    def reopen(self, client: str, message: Control, run: OpenRun, holder: str | None = None) -> None:
+        """`retry` of a run that has ended: a new round, in which what did not succeed is done again."""
+        cluster = self.cluster
+        if cluster.stalled:
+            cluster.send(client, Failed(message.id, "busy", cluster.stalled, BUSY_PAUSE))
+            return
+        if run.options.key is not None:
+            holder = cluster.keys.get(run.options.key, holder)
+        if holder is not None and holder != run.id:
+            reason = f"run {run.id} cannot go on: its key {run.options.key!r} is held by run {holder} now"
+            cluster.send(client, Failed(message.id, "conflict", reason))
+            return
+        if run.id in cluster.pruned:
+            cluster.send(client, Failed(message.id, "not-found", f"run {run.id} was pruned"))
+            return
+        cluster.ended.pop(run.id, None)
+        run.round, run.control = run.round + 1, run.control + 1
+        run.cancelled, run.ending, run.active = None, None, True
+        run.started = cluster.now
+        run.followers.add(client)
+        cluster.runs[run.id] = run
+        if run.options.key is not None:
+            cluster.keys[run.options.key] = run.id
+        done = Done(message.id, f"round {run.round}")
+        fact = Reopened(cluster.wall, run.control, run.round)
+        cluster.record(run, fact, answer=remembered(message, done))
+        cluster.send(client, done)
+        self._pause(run, False)
+        self.arm(run)
+        self.tracking.assign(run)
+
+    def prune(self, client: str | None, request: str, runs: list[str]) -> None:
+        """Finished runs leave; the request may be the Router's own."""
+        if self.cluster.stalled:
+            if client is not None:
+                self.cluster.send(client, Failed(request, "busy", self.cluster.stalled, BUSY_PAUSE))
+            return
+        over = [run for run in runs if run not in self.cluster.runs]  # one that was opened again stays
+        for run in over:
+            self.cluster.pruned.add(run)
+            self.cluster.record(None, Pruned(run, self.cluster.wall))
+        if client is not None:
+            self.cluster.send(client, Done(request, str(len(over))))
+
+    # Accepting --------------------------------------------------------------------------------------------------
+
+    def _accept(
+        self,
+        client: str,
+        one: Submission,
+        follow: bool,
+        known: Mapping[str, Known],
+        keys: Mapping[str, str],
+    ) -> Receipt:
+        if one.run in self.cluster.runs or self._known(one.run, known):
+            return self._existing(client, one.run, follow, known)
+        key = one.options.key
+        holder = self._holder(key, keys)
+        awaits = set(one.options.after)
+        if holder is not None:
+            if one.options.on_duplicate == "reject":
+                return Receipt(holder, False, True, f"key {key!r} is held by run {holder}")
+            if one.options.on_duplicate == "return":
+                return self._existing(client, holder, follow, known)
+            if held := self.cluster.runs.get(holder):
+                self.cancel(held, f"replaced by run {one.run}")
+                awaits |= _to_be_over(held)
+        self._open(client if follow else None, one, awaits, known)
+        return Receipt(one.run)
+
+    def _existing(self, client: str, run_id: str, follow: bool, known: Mapping[str, Known]) -> Receipt:
+        if follow and (run := self.cluster.runs.get(run_id)):
+            run.followers.add(client)
+        elif follow and (one := self._known(run_id, known)) and one.verdict:
+            self.cluster.tell_end(client, _end(one, one.verdict))
+        return Receipt(run_id, existed=True)
+
+    def _open(self, follower: str | None, one: Submission, awaits: set[str], known: Mapping[str, Known]) -> None:
+        cluster, options = self.cluster, one.options
+        early = options.not_before is not None and options.not_before > cluster.wall
+        awaits = {name for name in awaits if name.removeprefix(JUST_OVER) in cluster.runs}
+        small = one.data is not None and len(one.data) <= cluster.rules.inline_data
+        run = OpenRun(one.run, cluster.last + 1, options, cluster.wall, cluster.now)
+        run.data, run.has_data = (one.data if small else None), one.data is not None
+        run.definition, run.awaits = one.definition, awaits
+        run.active = not early and not awaits
+        if follower:
+            run.followers.add(follower)
+        cluster.runs[run.id] = run
+        if options.key is not None:
+            cluster.keys[options.key] = run.id
+        cluster.counts["accepted"] += 1
+        accepted = Accepted(run.id, cluster.wall, options, run.active)
+        cluster.record(run, accepted, definition=one.definition, data=one.data)
+        for name in options.after:
+            before = self._known(name, known)
+            if name == run.id or (name not in cluster.runs and not _succeeded(before)):
+                self.tracking.finish(run, "failed", RunError(None, (), _after_reason(name, before)))
+                return
+        if options.paused:
+            self._pause(run, True)
+        self.arm(run)
+        if run.active:
+            self.tracking.assign(run)
+
+    def _known(self, run: str, known: Mapping[str, Known]) -> Known | None:
+        return self.cluster.ended.get(run) or known.get(run)
+
+    def _holder(self, key: str | None, keys: Mapping[str, str]) -> str | None:
+        """The run that has this key: one that the journal does not tell of yet, else the journal's."""
+        return None if key is None else self.cluster.keys.get(key) or keys.get(key)
+
+    # The life of a run ------------------------------------------------------------------------------------------
+
+    def restore(self, run: OpenRun) -> None:
+        """After a restart: what a waiting run waits for, read from what is open."""
+        runs, keys, options = self.cluster.runs, self.cluster.keys, run.options
+        if not run.active:
+            run.awaits = {name for name in options.after if name in runs}
+        if options.key is not None:
+            if before := runs.get(keys.get(options.key, "")):
+                run.awaits |= _to_be_over(before)
+            keys[options.key] = run.id
+        self.arm(run)
+        self.release(run)
+
+    def arm(self, run: OpenRun) -> None:
+        """Set the timers of a run that was accepted, restored or released."""
+        options, timers = run.options, self.cluster.timers
+        for name in run.awaits:
+            self._waiting_for.setdefault(name.removeprefix(JUST_OVER), set()).add(run.id)
+        if not run.active and options.not_before is not None:
+            left = min(options.not_before - self.cluster.wall, LOOK_AGAIN)
+            timers.set(self.cluster.now + left, ("release", run.id))
+        elif run.active and options.deadline is not None:
+            timers.set(run.started + options.deadline, ("deadline", run.id))
+
+    def release(self, run: OpenRun) -> None:
+        """A waiting run starts, when nothing keeps it any more."""
+        cluster = self.cluster
+        if run.active or run.awaits:
+            return
+        if run.options.not_before is None or run.options.not_before <= cluster.wall:
+            cluster.record(run, Released(cluster.wall))
+            run.started, run.active = cluster.now, True
+            self.tracking.assign(run)
+        self.arm(run)
+
+    def cancel(self, run: OpenRun, reason: str, answer: Answer | None = None) -> None:
+        """Durable, once: what is queued ends now, what runs is stopped, hooks still come."""
+        if run.cancelled is not None or run.ending is not None:
+            return
+        run.control += 1
+        run.cancelled = reason
+        self.cluster.record(run, Cancelled(self.cluster.wall, run.control, reason), answer=answer)
+        self.leasing.stop(run, [item.key for item in run.live.values() if not item.ready.hook])
+        if not run.active:
+            run.active = True
+            self.tracking.assign(run)
+
+    def _pause(self, run: OpenRun, on: bool, answer: Answer | None = None) -> None:
+        if run.paused != on:
+            run.paused = on
+            self.cluster.record(run, Paused(self.cluster.wall, run.control, on), answer=answer)
+            if not on:
+                self.cluster.queues.wake(run)
+
+    def overdue(self, run: OpenRun) -> None:
+        """A deadline has come: of this round, or of one before it."""
+        limit = run.options.deadline
+        if limit is not None and self.cluster.now >= run.started + limit:
+            self.cancel(run, "deadline exceeded")
+
+    def finished(self, ended: OpenRun, verdict: Verdict, error: RunError | None) -> None:
+        """Tell those that wait for this run. What fails by that ends too, and is told of here in its turn."""
+        self._ended.append((ended, Known(ended.id, verdict, error)))
+        if len(self._ended) > 1:
+            return
+        try:
+            for run, known in self._ended:
+                self._tell_waiting(run, known)
+        finally:
+            self._ended = []
+
+    def _tell_waiting(self, ended: OpenRun, known: Known) -> None:
+        """Only success lets those start that come after a run; a replaced one just has to be over."""
+        for run_id in sorted(self._waiting_for.pop(ended.id, ())):
+            run = self.cluster.runs.get(run_id)
+            if run is None or run.active:  # it was cancelled meanwhile, and ends by that
+                continue
+            run.awaits -= {ended.id, JUST_OVER + ended.id}
+            if ended.id in run.options.after and known.verdict != "success":
+                reason = _after_reason(ended.id, known)
+                self.tracking.finish(run, "failed", RunError(None, (), reason))
+            else:
+                self.release(run)
+
+
+def remembered(message: Control, done: Done) -> Answer:
+    """What is kept with the fact, so that a repeat of the request finds what the first one did."""
+    return message.id, digest(message), done.text.encode()
+
+
+def digest(message: Control) -> bytes:
+    """Tells whether two requests with one id are the same request."""
+    said = (message.verb, message.run, message.reason, message.argument)
+    return hashlib.blake2b(repr(said).encode(), digest_size=16).digest()
+
+
+def _closed(message: Control, one: Known | None) -> Done | Failed:
+    """The answer to a command about a run that is not open."""
+    if one is None:
+        return Failed(message.id, "not-found", f"there is no run {message.run!r}")
+    end = f"it has ended already: {one.verdict or 'pruned'}"
+    if message.verb == "cancel":
+        return Done(message.id, end)
+    return Failed(message.id, "conflict", f"run {message.run}: {end}")
+
+
+def _to_be_over(held: OpenRun) -> set[str]:
+    """What a run that takes this one's place waits for: its end, and the ends of those that it was to replace."""
+    return {JUST_OVER + held.id, *(name for name in held.awaits if name.startswith(JUST_OVER))}
+
+
+def _end(one: Known, verdict: Verdict) -> RunEnd:
+    return RunEnd(one.run, verdict, one.duration, one.at, one.error)
+
+
+def _succeeded(one: Known | None) -> bool:
+    return one is not None and one.verdict == "success"
+
+
+def _after_reason(name: str, one: Known | None) -> str:
+    if one is None or one.verdict is None:
+        return f"it waits for run {name}, which the Router does not know"
+    why = f": {one.error.reason}" if one.error else ""
+    return f"it waits for run {name}, which ended {one.verdict}{why}"

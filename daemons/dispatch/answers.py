@@ -1,0 +1,288 @@
+"""Answers to questions that change nothing: from the journal, and from what the Router holds at the moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...pipeline.errors import NotFound, UserError
+from ...pipeline.facts import Path, Returned, RunError, unpack_fact
+from ...pipeline.payload import pack, unpack
+from ...pipeline.task import Given, Want
+from ..journal.archive import Archive, Kept, Summary
+from ..protocol import Ask, Failed, Told
+from .cluster import Cluster
+from .items import Item, State
+from .runs import OpenRun
+from .values import ValueReader
+
+PAGE = 5000
+PAGE_BYTES = 4 * 1024 * 1024
+SHOWN = 10_000
+"""Queued and running attempts listed in one answer."""
+
+Body = dict[str, Any]
+
+
+class Answers:
+    def __init__(self, archive: Archive, cluster: Cluster, config: dict[str, Any], values: ValueReader) -> None:
+        self._archive = archive
+        self._cluster = cluster
+        self._config = config
+        self._values = values
+        self._kinds: dict[str, Callable[[Ask], Body]] = {
+            "config": lambda ask: {"config": self._config},
+            "status": self._status,
+            "runs": self._runs,
+            "run": self._run,
+            "facts": self._facts,
+            "definition": self._definition,
+            "logs": self._logs,
+            "explain": self._explain,
+        }
+
+    def answer(self, ask: Ask) -> Told | Failed:
+        try:
+            return Told(ask.id, pack(self._kinds[ask.what](ask)))
+        except NotFound as error:
+            return Failed(ask.id, "not-found", str(error))
+        except UserError as error:
+            return Failed(ask.id, "invalid", str(error))
+
+    # Runs -------------------------------------------------------------------------------------------------------
+
+    def _runs(self, ask: Ask) -> Body:
+        limit = _whole(ask, "limit", 100, 1, PAGE)
+        before = _text(ask, "before")
+        last = self._archive.run(before) if before else None
+        page = self._archive.runs(_text(ask, "state"), limit + 1, last.number if last else None)
+        return {"runs": [_row(one) for one in page[:limit]], "more": len(page) > limit}
+
+    def _run(self, ask: Ask) -> Body:
+        one = self._summary(self._known(ask.run))
+        open_run = self._cluster.runs.get(one.run)
+        return {
+            **_row(one),
+            "key": one.key,
+            "state": open_run.state if open_run else one.state,
+            "error": _error(one.error),
+            "round": one.round,
+            "paused": one.paused,
+            "parked": open_run.parked if open_run else "",
+            **self._live(open_run),
+        }
+
+    def _live(self, run: OpenRun | None) -> Body:
+        items = list(run.live.values())[:SHOWN] if run else []
+        running = [item for item in items if item.leased]
+        waiting = [item for item in items if not item.leased]
+        return {
+            "queued": [[*item.key, self._why(item)] for item in waiting],
+            "running": [_running(item) for item in running],
+            "counts": {"live": len(run.live), "leased": run.leased} if run else {},
+        }
+
+    def _why(self, item: Item) -> str:
+        if why := item.run.why_blocked():
+            return why
+        if item.state is State.HELD:
+            return "it waits for its delay, or for Brokers to come back after a restart"
+        return self._cluster.queues.why_waiting(item.ready)
+
+    def _facts(self, ask: Ask) -> Body:
+        after = _whole(ask, "after", 0, 0, 1 << 62)
+        limit = _whole(ask, "limit", PAGE, 1, PAGE)
+        run = self._known(ask.run) if ask.run else None
+        found: Sequence[tuple[Any, ...]] = (
+            self._archive.all_facts(after, limit) if run is None else self._archive.facts(run, after, limit)
+        )
+        page = _light(found)
+        more = len(page) < len(found) or len(found) == limit
+        return {"facts": [list(row) for row in page], "more": more, "epoch": self._cluster.epoch}
+
+    def _definition(self, ask: Ask) -> Body:
+        run = self._known(ask.run)
+        definition, data = self._archive.definition(run), self._archive.data(run)
+        return {"definition": definition, "data": data, "title": self._summary(run).title}
+
+    def _logs(self, ask: Ask) -> Body:
+        job = _text(ask, "job")
+        logs: list[list[Any]] = []
+        for _, body in self._archive.facts(self._known(ask.run)):
+            fact = unpack_fact(body)
+            if isinstance(fact, Returned) and fact.log is not None and job in (None, fact.job):
+                logs.append([fact.job, list(fact.path), fact.attempt, fact.place, *fact.log])
+        return {"logs": logs}
+
+    def _explain(self, ask: Ask) -> Body:
+        run_id = self._known(ask.run)
+        run = self._cluster.runs.get(run_id)
+        if run is None:
+            ended = f"run {run_id} has ended: {self._summary(run_id).state}"
+            return {"text": ended, "queued": [], "running": []}
+        live = self._live(run)
+        return {"text": _explained(run, live, _text(ask, "job")), **live}
+
+    def _summary(self, run: str) -> Summary:
+        summary = self._archive.run(run)
+        if summary is None:
+            raise NotFound("run", run)
+        return summary
+
+    def _known(self, prefix: str) -> str:
+        """A run's id from its unique beginning."""
+        if prefix in self._cluster.runs:
+            return prefix
+        found = self._archive.ids(prefix, 3) if prefix else []
+        if not found:
+            raise NotFound("run", prefix)
+        if len(found) > 1 and prefix not in found:
+            raise UserError(f"{prefix!r} is the beginning of several runs: {', '.join(found)}; write more of the id")
+        return prefix if prefix in found else found[0]
+
+    # The cluster ------------------------------------------------------------------------------------------------
+
+    def _status(self, ask: Ask) -> Body:
+        cluster = self._cluster
+        now = cluster.now
+        return {
+            "router": {
+                "epoch": cluster.epoch,
+                "last_fact": cluster.last,
+                "uptime": now - cluster.began_at,
+                "open_runs": len(cluster.runs),
+                "queued": cluster.queues.size,
+                "running": sum(len(broker.leases) for broker in cluster.brokers.values()),
+                "stalled": cluster.stalled,
+                "at": time.time(),
+                **cluster.counts,
+            },
+            "brokers": [
+                {
+                    "identity": broker.identity,
+                    "place": broker.place,
+                    "slots": broker.card.slots,
+                    "workers": sorted(broker.card.workers),
+                    "roles": broker.card.roles,
+                    "running": len(broker.leases),
+                    "silent": now - broker.heard,
+                }
+                for broker in cluster.brokers.values()
+            ],
+            "pipeliners": [
+                {"identity": one.identity, "place": one.place, "runs": len(one.runs), "silent": now - one.heard}
+                for one in cluster.pipeliners.values()
+            ],
+            "queues": [
+                {"shape": str(lane.shape), "role": lane.shape.role, "worker": lane.shape.worker, "queued": lane.size}
+                for lane in cluster.queues.lanes.values()
+                if lane.size
+            ],
+            "limits": {name: [cluster.queues.used[name], most] for name, most in cluster.queues.limits.items()},
+            "rates": dict(cluster.counts),
+        }
+
+    # Values -----------------------------------------------------------------------------------------------------
+
+    def give(self, want: Want) -> Given:
+        """A value that a worker or a client reads: a page of it, or why there is none."""
+        try:
+            return self._give(want)
+        except UserError as error:
+            return Given(missing=str(error))
+
+    def _give(self, want: Want) -> Given:
+        if want.kind == "value":
+            return self._values.chunk(want.ref or "", want.offset)
+        run = self._known(want.run)
+        if want.kind == "definition":
+            return _one(self._archive.definition(run), f"run {run} has no definition")
+        if want.kind == "data":
+            return _one(self._archive.data(run), f"run {run} has no data")
+        if want.many:
+            page = self._archive.results(run, want.job or None, want.path, want.offset)
+            jobs = tuple(one.job for one in page.entries)
+            return Given(tuple(_given(one) for one in page.entries), page.next, jobs=jobs)
+        found = self._archive.result(run, want.job, want.path)
+        if found is None:
+            return Given(missing=f"job {want.job}{list(want.path) or ''} of run {run} has no result")
+        return Given((_given(found),))
+
+
+def _light(rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+    """The first of them, as many as one answer may carry: failures bring their tracebacks along."""
+    weight = 0
+    for count, row in enumerate(rows, 1):
+        weight += len(row[-1])
+        if weight > PAGE_BYTES:
+            return rows[:count]
+    return rows
+
+
+def _one(value: bytes | None, otherwise: str) -> Given:
+    return Given((((), "success", value, None),)) if value is not None else Given(missing=otherwise)
+
+
+def _given(one: Kept) -> tuple[Path, str, bytes | None, str | None]:
+    """A result; of an attempt that failed, the failure as the data that its dependants see."""
+    value = one.value
+    if value is None and one.ref is None and one.error is not None:
+        value = pack(one.error.record())
+    return one.path, one.kind, value, one.ref
+
+
+def _row(one: Summary) -> Body:
+    return {
+        "id": one.run,
+        "title": one.title,
+        "state": one.state,
+        "accepted_at": one.accepted,
+        "finished_at": one.ended,
+        "duration": one.duration,
+        "verdict": one.verdict,
+        "error_reason": one.error.reason if one.error else None,
+    }
+
+
+def _running(item: Item) -> list[Any]:
+    place = item.broker.place if item.broker else ""
+    progress = unpack(item.signal) if item.signal else None
+    return [*item.key, item.ready.attempt, place, item.granted, progress]
+
+
+def _error(error: RunError | None) -> list[Any] | None:
+    return [error.job, list(error.path), error.reason, error.traceback, error.kind] if error else None
+
+
+def _explained(run: OpenRun, live: Body, job: str | None) -> str:
+    lines = [f"run {run.id} is {run.state}" + (f" ({run.parked})" if run.parked else "")]
+    if run.paused:
+        lines.append("it is paused: nothing of it starts until it is resumed")
+    if run.awaits:
+        lines.append(f"it waits for {', '.join(sorted(name.lstrip('~') for name in run.awaits))}")
+    if run.state == "waiting" and run.options.not_before:
+        lines.append(f"it does not start before {time.ctime(run.options.not_before)}")
+    if run.active and run.owner is None and not run.parked:
+        lines.append("no Pipeliner is connected to track it")
+    lines += [f"{name}{path or ''} waits: {why}" for name, path, why in live["queued"] if job in (None, name)]
+    lines += [f"{row[0]}{list(row[1]) or ''} runs on {row[3]}" for row in live["running"] if job in (None, row[0])]
+    if job is not None and len(lines) == 1:
+        lines.append(f"{job} has ended, or waits for jobs before it")
+    return "\n".join(lines)
+
+
+def _whole(ask: Ask, name: str, default: int, least: int, most: int) -> int:
+    value = ask.argument.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UserError(f"argument {name} has to be a whole number, not {value!r}")
+    return min(max(value, least), most)
+
+
+def _text(ask: Ask, name: str) -> str | None:
+    value = ask.argument.get(name)
+    if value is not None and not isinstance(value, str):
+        raise UserError(f"argument {name} has to be text, not {value!r}")
+    return value

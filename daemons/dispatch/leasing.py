@@ -1,0 +1,350 @@
+"""Leases: what Brokers hold, and how attempts end.
+
+Only an outcome under a lease that stands here counts; whatever else arrives is refused and harmless. A lease ends by
+its outcome, by a hand-back (the attempt never began), or with its Broker. After a restart, leases of the epoch before
+are adopted when their Broker comes back with them; until it has, or its time is over, what it may be running waits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from ...pipeline.facts import Ended, Failure, Registered, Returned, Unregistered
+from ...pipeline.task import COMMAND, Outcome, Ready
+from ..protocol import Again, Beat, BrokerCard, Done, Failed, Held, Hello, Kill, Noted, Pulse
+from .cluster import Cluster
+from .effects import Forget, Lookup, Tell
+from .items import Item, Key, State
+from .members import BrokerMember
+from .runs import OpenRun
+
+logger = logging.getLogger(__name__)
+
+GRACE = 1.0
+"""Seconds for a place elsewhere, when an item comes back that has waited for longer than its queue_timeout."""
+
+
+class Leasing:
+    """`ask_anew` gives a run to its owner again: what runs there has to be told once more."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.ask_anew: Callable[[OpenRun], None] = lambda run: None
+        self._awaited: set[str] = set()
+        """Brokers of the epoch before that have not come back."""
+        self._unsure = False
+        """They may run something that is still open here."""
+        self._held_back: dict[Item, None] = {}
+        self._greetings: dict[str, Hello] = {}
+        self._greeted_at: dict[str, int] = {}
+        """The last lease of all before the greeting: it cannot tell of newer ones."""
+        self._meanwhile: dict[tuple[str, Key], int] = {}
+        """Instances that ended while greetings wait for their lookup, with the attempt: the journal may not know."""
+
+    # Membership of Brokers --------------------------------------------------------------------------------------
+
+    def await_brokers(self, identities: Iterable[str]) -> None:
+        """After a restart: these may still run what the epoch before granted, if runs of it are open."""
+        self._awaited = set(identities)
+        self._unsure = bool(self.cluster.runs)
+        self.cluster.timers.set(self.cluster.began_at + self.cluster.rules.hand_on, ("settle", None))
+
+    def member(self, peer: str, session: str) -> BrokerMember | None:
+        """The Broker that speaks, unless this session of it is not the one we know."""
+        broker = self.cluster.brokers.get(peer)
+        if broker is None or broker.session != session:
+            self.cluster.send(peer, Again())
+            return None
+        return broker
+
+    def greet(self, peer: str, session: str, hello: Hello, card: BrokerCard) -> None:
+        """A Broker joins with what it holds. Leases that we do not know are looked up before they count."""
+        cluster = self.cluster
+        broker = cluster.brokers.get(peer)
+        if broker is None:
+            broker = cluster.brokers[peer] = BrokerMember(peer, hello.place, session, card, cluster.now)
+            cluster.record(None, Registered(peer, hello.place, cluster.wall))
+            logger.info("Broker %s joined with %d slots", hello.place, card.slots)
+        else:
+            cluster.queues.remove_broker(broker)
+            broker.rejoin(session, card, cluster.now)
+        broker.workers = frozenset(card.workers) | ({COMMAND} if card.commands else frozenset())
+        cluster.queues.add_broker(broker)
+        cluster.send(peer, cluster.welcome)
+        self._greetings[peer] = hello
+        self._greeted_at[peer] = cluster.grants.last_lease
+        if any(held.lease not in broker.leases for held in hello.held):
+            cluster.ask(Lookup(peer, session))
+        else:
+            self.looked_up(peer, session, set())
+
+    def greeting(self, peer: str) -> Hello | None:
+        """The Hello that a `Lookup` is about."""
+        return self._greetings.get(peer)
+
+    def looked_up(self, peer: str, session: str, ended: set[int]) -> None:
+        """Reconcile a Broker's leases with ours. `ended`: leases whose instances have ended, says the journal."""
+        broker = self.cluster.brokers.get(peer)
+        hello = self._greetings.get(peer)
+        if broker is None or hello is None or broker.session != session:
+            return
+        del self._greetings[peer]
+        held = {one.lease for one in hello.held}
+        for lease, item in reversed(list(broker.leases.items())):
+            if lease not in held and lease <= self._greeted_at[peer]:
+                self._requeue(item)
+        unknown = [one for one in hello.held if one.lease not in broker.leases]
+        refused = [one.lease for one in unknown if not self._adopt(broker, one, ended)]
+        if refused:
+            self.cluster.send(peer, Noted(refused))
+            self.cluster.send(peer, Kill(refused))
+        self.outcomes(broker, list(hello.outcomes))
+        if not self._greetings:
+            self._meanwhile.clear()
+        self._await_no_more(peer)
+
+    def _await_no_more(self, identity: str) -> None:
+        if identity in self._awaited:
+            self._awaited.remove(identity)
+            if not self._awaited:
+                self.settle()
+
+    def settle(self) -> None:
+        """The time of Brokers that could run something is over: grant as usual, when the leases of those that came
+        back are looked up."""
+        gone = sorted(self._awaited - self._greetings.keys())
+        self._awaited.difference_update(gone)
+        why = "it did not come back after a restart of the Router"
+        for identity in gone:
+            self.cluster.record(None, Unregistered(identity, self.cluster.wall, why))
+        if self._awaited:
+            return
+        held_back, self._held_back = self._held_back, {}
+        anew: dict[str, OpenRun] = {}
+        for item in held_back:
+            if item.run.being_stopped():  # it may come after that: let the owner say so, who knows of it now
+                anew[item.run.id] = item.run
+                self._close(item)
+            else:
+                item.step("queue")
+                self.cluster.queues.push(item)
+        for run in anew.values():
+            self.ask_anew(run)
+
+    def beat(self, broker: BrokerMember, beat: Beat) -> None:
+        """Only listed leases are renewed; one that has arrived and is not listed is not there any more."""
+        broker.heard = self.cluster.now
+        broker.busy = beat.busy
+        listed = set(beat.leases)
+        missing = [item for lease, item in broker.leases.items() if lease <= beat.seen and lease not in listed]
+        for item in reversed(missing):
+            self._requeue(item)
+        kill = tuple(item.lease for item in broker.leases.values() if item.state is State.STOPPING)
+        self.cluster.send_now(broker.identity, Pulse(beat.stamp, beat.seen, kill))
+
+    def drain(self, client: str, request: str, name: str, on: bool) -> None:
+        """Let a Broker run empty: it keeps what it has and gets nothing new, until it joins anew or is let again."""
+        found = [one for one in self.cluster.brokers.values() if name in (one.identity, one.place)]
+        if not found:
+            there = ", ".join(sorted(one.place for one in self.cluster.brokers.values())) or "none"
+            reason = f"there is no Broker {name!r}; connected are {there}"
+            self.cluster.send(client, Failed(request, "not-found", reason))
+            return
+        for broker in found:
+            broker.draining = on
+        held = sum(len(broker.leases) for broker in found)
+        self.cluster.send(client, Done(request, f"draining, {held} jobs still run" if on else "taking jobs"))
+
+    def leave(self, broker: BrokerMember, why: str) -> None:
+        """An orderly goodbye: what it held never ends there, uncharged."""
+        for item in reversed(list(broker.leases.values())):
+            self._requeue(item)
+        self._drop(broker, why)
+
+    def lose_silent(self) -> None:
+        after = self.cluster.rules.hand_on
+        for broker in [one for one in self.cluster.brokers.values() if self.cluster.now - one.heard >= after]:
+            self._lose(broker, f"Broker {broker.place} was not heard of for {after:g} s")
+
+    def _lose(self, broker: BrokerMember, why: str) -> None:
+        error = Failure("BrokerLost", why)
+        for item in list(broker.leases.values()):
+            self.end(item, "cancelled" if item.state is State.STOPPING else "lost", error)
+        self._drop(broker, why)
+
+    def _drop(self, broker: BrokerMember, why: str) -> None:
+        del self.cluster.brokers[broker.identity]
+        self._greetings.pop(broker.identity, None)
+        self._await_no_more(broker.identity)
+        self.cluster.queues.remove_broker(broker)
+        logger.info("Broker %s is gone: %s", broker.place, why)
+        self.cluster.record(None, Unregistered(broker.identity, self.cluster.wall, why))
+        self.cluster.ask(Forget(broker.identity))
+
+    def signals(self, broker: BrokerMember, signals: list[tuple[int, str, bytes]]) -> None:
+        """How far running jobs are: kept until the next one, and passed on to whoever watches."""
+        for lease, kind, body in signals:
+            if item := broker.leases.get(lease):
+                item.signal = body
+                self.cluster.ask(Tell(item.run.id, *item.key, item.ready.attempt, kind, body))
+
+    # Into the queues --------------------------------------------------------------------------------------------
+
+    def queue(self, item: Item) -> None:
+        """A held item may be granted from now on, unless it could be running on a Broker that has not come back."""
+        if self._leasable(item):
+            item.step("queue")
+            self.cluster.queues.push(item)
+        else:
+            self._held_back[item] = None
+
+    def may_run_elsewhere(self, run: OpenRun) -> bool:
+        """Could something of it still run on a Broker that has not come back after a restart?"""
+        return self._unsure and bool(self._awaited) and run.number <= self.cluster.began
+
+    def _leasable(self, item: Item) -> bool:
+        if not self._unsure or not self._awaited:
+            return True
+        ready, run = item.ready, item.run
+        limited = ready.needs is not None and bool(ready.needs.limits)
+        if self.may_run_elsewhere(run):  # so may what it comes after, if that was to be stopped
+            limited = limited or bool(run.halted) or run.options.max_active is not None
+        return ready.after > self.cluster.began and not limited
+
+    def handed_back(self, broker: BrokerMember, leases: list[int]) -> None:
+        for lease in reversed(leases):
+            if item := broker.leases.get(lease):
+                self._requeue(item)
+
+    def _requeue(self, item: Item) -> None:
+        """It never began: back to its place, uncharged. One that was to stop has stopped."""
+        if item.state is State.STOPPING:
+            self.end(item, "cancelled", charged=False)
+        elif not item.ready.task:
+            self._unlease(item)
+            self._close(item)
+            self.ask_anew(item.run)
+        else:
+            self._unlease(item)
+            item.step("hand back")
+            self.cluster.queues.push_back(item)
+            if item.patience is not None:  # its timer may have found it granted
+                again = max(item.since + item.ready.delay + item.patience, self.cluster.now + GRACE)
+                self.cluster.timers.set(again, ("expire", item))
+
+    def _adopt(self, broker: BrokerMember, held: Held, ended: set[int]) -> bool:
+        """A lease of an older epoch counts from now on, unless its instance has ended or is leased again."""
+        cluster = self.cluster
+        run = cluster.runs.get(held.run)
+        if run is None or held.lease in ended or held.lease >> 40 >= cluster.epoch or held.round != run.round:
+            return False
+        if held.lapsed and held.lease >> 40 < cluster.epoch - 1:  # the epoch between may have given it to others
+            return False
+        if self._meanwhile.get((run.id, (held.job, held.path)), 0) >= held.attempt:
+            return False
+        item = run.live.get((held.job, held.path))
+        if item is None:
+            ready = Ready(held.job, held.path, held.attempt, held.worker, b"", (), held.needs, round=held.round)
+            item = run.live[held.job, held.path] = Item(run, ready, cluster.now)
+        elif item.leased or item.ready.attempt != held.attempt:
+            return False
+        if item.state is State.QUEUED:
+            cluster.queues.leave(item)
+        self._held_back.pop(item, None)
+        item.step("adopt")
+        cluster.grants.adopt(item, broker, held.lease)
+        if item.key in run.halted or (run.cancelled is not None and not item.ready.hook):
+            self.stop(run, [item.key])
+        return True
+
+    # Ends -------------------------------------------------------------------------------------------------------
+
+    def outcomes(self, broker: BrokerMember, outcomes: list[Outcome]) -> None:
+        """Ended attempts. While the disk takes no facts the Broker keeps them: nothing is noted."""
+        if self.cluster.stalled or not outcomes:
+            return
+        leases = broker.leases
+        for outcome in outcomes:
+            item = leases.get(outcome.lease)
+            if item is None:
+                self.cluster.counts["refused outcomes"] += 1
+            else:
+                self._outcome(broker, item, outcome)
+        self.cluster.send(broker.identity, Noted([outcome.lease for outcome in outcomes]))
+
+    def _outcome(self, broker: BrokerMember, item: Item, outcome: Outcome) -> None:
+        ready, run = item.ready, item.run
+        size = outcome.size or len(outcome.result)
+        fact = Returned(
+            ready.job, ready.path, ready.attempt, outcome.kind, outcome.lease, ready.round, outcome.started,
+            outcome.duration, broker.place, size, outcome.ref, outcome.signs, outcome.error, outcome.charged,
+            outcome.log,
+        )  # fmt: skip
+        self._unlease(item)
+        self._close(item)
+        self._note_end(item)
+        self.cluster.counts["returned"] += 1
+        if outcome.result or outcome.ref:
+            self.cluster.results.put((run.id, ready.job, ready.path), outcome.result, outcome.ref, size)
+        self.cluster.record(run, fact, result=outcome.result, key=(ready.job, ready.path))
+
+    def end(self, item: Item, kind: Ended, error: Failure | None = None, charged: bool = True) -> None:
+        """An item ends without an outcome."""
+        ready = item.ready
+        place = item.broker.place if item.broker else ""
+        wall = self.cluster.wall
+        fact = Returned(ready.job, ready.path, ready.attempt, kind, item.lease, ready.round, wall, 0.0, place)
+        fact = msgspec.structs.replace(fact, error=error, charged=charged)
+        if item.leased:
+            self._unlease(item)
+        elif item.state is State.QUEUED:
+            self.cluster.queues.leave(item)
+        self._close(item)
+        self._note_end(item)
+        self.cluster.record(item.run, fact, key=item.key)
+
+    def stop(self, run: OpenRun, keys: Iterable[Key]) -> None:
+        """End these instances, wherever they are: at once when not granted, else by their Brokers."""
+        kills: dict[str, list[int]] = {}
+        for job, path in keys:
+            item = run.live.get((job, tuple(path)))
+            if item is None and self.may_run_elsewhere(run):
+                run.halted.add((job, tuple(path)))
+            if item is None or item.state is State.STOPPING:
+                continue
+            if item.broker is not None:
+                item.step("stop")
+                kills.setdefault(item.broker.identity, []).append(item.lease)
+            else:
+                self.end(item, "cancelled")
+        for broker, leases in kills.items():
+            self.cluster.send(broker, Kill(leases))
+
+    def expire(self, item: Item) -> None:
+        """Its queue_timeout is over. One that was granted meanwhile goes on."""
+        if item.state not in (State.QUEUED, State.HELD):
+            return
+        if item in self._held_back:  # it may have been leased before the restart, and run
+            settled_by = self.cluster.began_at + self.cluster.rules.hand_on
+            self.cluster.timers.set(max(settled_by, self.cluster.now + GRACE), ("expire", item))
+            return
+        why = item.run.why_blocked() or self.cluster.queues.why_waiting(item.ready)
+        error = Failure("QueueTimeout", f"it waited longer than its queue_timeout of {item.patience:g} s: {why}")
+        self.end(item, "expired", error)
+
+    def _note_end(self, item: Item) -> None:
+        if self._greetings:
+            self._meanwhile[item.run.id, item.key] = item.ready.attempt
+
+    def _close(self, item: Item) -> None:
+        item.step("end")
+        self._held_back.pop(item, None)
+        del item.run.live[item.ready.job, item.ready.path]
+
+    def _unlease(self, item: Item) -> None:
+        self.cluster.grants.release(item)
+        if item.run.options.max_active is not None:
+            self.cluster.queues.wake(item.run)

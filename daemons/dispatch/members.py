@@ -1,0 +1,94 @@
+"""Who is there: Brokers and Pipeliners that have said Hello, with what they hold and when they were last heard."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from ...pipeline.requirement import wanted
+from ..protocol import BrokerCard
+from .items import Item
+from .queues import Lane, Shape
+
+DIGITS = 9
+"""Amounts of resources are counted to so many places, so that shares such as 0.1 neither add up to more than they
+are nor leave something behind."""
+DUST = 10.0**-DIGITS
+
+
+@dataclass(slots=True, eq=False)
+class BrokerMember:
+    identity: str
+    place: str
+    session: str
+    card: BrokerCard
+    heard: float
+    leases: dict[int, Item] = field(default_factory=dict)
+    free: int = 0
+    prefetch: int = 0
+    granted: deque[int] = field(default_factory=deque)
+    """Leases that its last credit did not know of yet."""
+    lanes: dict[Lane, None] = field(default_factory=dict)
+    """The lanes it serves: a set that keeps its order."""
+    roles_used: dict[str, int] = field(default_factory=dict)
+    resources_used: dict[str, float] = field(default_factory=dict)
+    workers: frozenset[str] = frozenset()
+    draining: bool = False
+    busy: int = 0
+
+    def rejoin(self, session: str, card: BrokerCard, now: float) -> None:
+        self.session, self.card, self.heard = session, card, now
+        self.granted.clear()
+        self.free = self.prefetch = 0
+        self.roles_used.clear()
+        self.resources_used.clear()
+        for item in self.leases.values():  # what they take depends on what the card offers
+            self.occupy(Lane(Shape.of(item.ready)), 1)
+
+    def credit(self, free: int, prefetch: int, seen: int) -> None:
+        while self.granted and self.granted[0] <= seen:
+            self.granted.popleft()
+        unknown = len(self.granted)
+        self.free = max(0, free - unknown)
+        self.prefetch = max(0, prefetch - max(0, unknown - free))
+
+    def serves(self, lane: Lane) -> bool:
+        """Could it ever run items of this lane?"""
+        shape = lane.shape
+        if shape.worker not in self.workers:
+            return False
+        roles = self.card.roles
+        if shape.role is not None and roles is not None and not wanted(shape.role).met_by(roles):
+            return False
+        return all(self.card.resources.get(name, 0.0) >= amount for name, amount in shape.resources)
+
+    def has_room(self, lane: Lane) -> bool:
+        """Has it the role slots and resources for one more item of this lane now?"""
+        shape = lane.shape
+        roles = self.card.roles or {}
+        if any(self.roles_used.get(role, 0) >= roles[role] for role in self._taken(shape.role)):
+            return False
+        used, offered = self.resources_used, self.card.resources
+        return all(used.get(name, 0.0) + amount <= offered.get(name, 0.0) + DUST for name, amount in shape.resources)
+
+    def occupy(self, lane: Lane, sign: int) -> None:
+        for role in self._taken(lane.shape.role):
+            self.roles_used[role] = self.roles_used.get(role, 0) + sign
+        for name, amount in lane.shape.resources:
+            self.resources_used[name] = round(self.resources_used.get(name, 0.0) + sign * amount, DIGITS)
+
+    def _taken(self, role: str | None) -> tuple[str, ...]:
+        """The roles that a job of this requirement takes a slot of: each that it names and the Broker has."""
+        roles = self.card.roles
+        if role is None or roles is None:
+            return ()
+        return (role,) if role in roles else wanted(role).among(roles)
+
+
+@dataclass(slots=True, eq=False)
+class PipelinerMember:
+    identity: str
+    place: str
+    session: str
+    heard: float
+    runs: set[str] = field(default_factory=set)

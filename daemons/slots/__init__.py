@@ -1,0 +1,1 @@
+"""The Broker's machine: slots, the attempts in them, and what its loop does about it."""
