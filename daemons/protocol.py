@@ -95,6 +95,8 @@ class Hello(Message, frozen=True, array_like=True, tag="hello"):
     """Of a Pipeliner: (run, take, sequence of the last fact seen)."""
     values_id: str | None = None
     """Of a Broker: the id of the values folder that it sees."""
+    count: Count = 0
+    """Which Hello of this process it is: one that comes after a newer one tells of the past, and is not heard."""
 
 
 class Beat(Message, frozen=True, array_like=True, tag="beat"):

@@ -14,6 +14,8 @@ import logging
 from collections.abc import Callable
 from enum import Enum
 
+import msgspec
+
 from .protocol import PROTOCOL, Again, Beat, FromRouter, Hello, Inbound, Outbound, Pulse, Refuse, ToRouter, Welcome
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class Session:
         self._greet = greet
         self._new_id = new_id
         self._session = ""
+        self._hellos = 0
         self._sent = 0
         self._next = float("-inf")
         self._heard = float("-inf")
@@ -121,7 +124,8 @@ class Session:
         self._session = self._new_id()
         self._sent = 0
         self.received = 0
-        return self.wrap([self._greet()])
+        self._hellos += 1
+        return self.wrap([msgspec.structs.replace(self._greet(), count=self._hellos)])
 
     def _join(self, welcome: Welcome, epoch: int, now: float) -> None:
         self.standing = Standing.JOINED

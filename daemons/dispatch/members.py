@@ -35,6 +35,8 @@ class BrokerMember:
     workers: frozenset[str] = frozenset()
     draining: bool = False
     busy: int = 0
+    hellos: int = 0
+    """The number of the last Hello that was heard."""
 
     def rejoin(self, session: str, card: BrokerCard, now: float) -> None:
         self.session, self.card, self.heard = session, card, now
@@ -92,3 +94,4 @@ class PipelinerMember:
     session: str
     heard: float
     runs: set[str] = field(default_factory=set)
+    hellos: int = 0

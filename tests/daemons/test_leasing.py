@@ -529,3 +529,15 @@ def test_an_open_run_of_the_journal_without_brokers_is_served_at_once() -> None:
     world.load()
     world.enqueue("r1", "A", after=10, needs=Needs(limits=()))
     assert [one.job for one in world.assigned()] == ["A"]
+
+
+def test_a_hello_that_was_overtaken_by_a_newer_one_takes_nothing_back(world: World) -> None:
+    """Seed 201525: an old Hello that lists nothing came after a grant, and what ran was thrown away and run again."""
+    world.submit("r1")
+    world.say("broker", Hello("broker", "host/broker", card=CARD, count=2), Credit(1, 0, 0), session="new")
+    world.enqueue("r1", "A")
+    (granted,) = world.assigned()
+    world.say("broker", Hello("broker", "host/broker", card=CARD, count=1), session="old")
+    world.say("broker", Outcomes([Outcome(granted.lease)]), session="new")
+    assert [fact.lease for fact in world.facts(Returned)] == [granted.lease]
+    assert len(world.assigned()) == 1
