@@ -78,9 +78,9 @@ class Target:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        for daemon in self.daemons.dispatch.values():
+        for daemon in self.daemons.values():
             daemon.terminate()
-        for daemon in self.daemons.dispatch.values():
+        for daemon in self.daemons.values():
             daemon.wait(60)
 
     def manager(self) -> PipelineManager:
@@ -88,7 +88,7 @@ class Target:
 
     def check(self) -> None:
         """The same processes are there; nobody else is once the strangers' time is over; a pipeline runs."""
-        for name, daemon in self.daemons.dispatch.items():
+        for name, daemon in self.daemons.items():
             assert daemon.poll() is None, f"the {name} has died:\n{self.tail(name)}"
         with self.manager() as manager:
             until(lambda: self._members(manager) == self.real, "strangers have been forgotten, and the real ones not")

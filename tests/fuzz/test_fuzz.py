@@ -50,7 +50,7 @@ def test_garbage_from_the_router_ends_no_daemon(tmp_path: Path, welcome: bool) -
         target.start("broker")
         pretender.listen(2)
         pretender.answer(2000)
-        for name, daemon in target.daemons.dispatch.items():
+        for name, daemon in target.daemons.items():
             assert daemon.poll() is None, target.tail(name)
     target.start("router")
     with target:
