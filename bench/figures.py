@@ -1,7 +1,8 @@
 """The figures of this machine: throughput, latency, idle cost, beside a bare process pool as a measure of its mood.
 
 Everything runs durable (accepted and ended means fsynced), with real daemons and two worker processes. Shared machines
-are noisy: compare ratios within one run, and take the median of several (`--repeat`).
+are noisy: compare ratios within one run, take the median of several (`--repeat`), and look at the CPU time per job of
+all processes together, which a neighbour disturbs less than the clock. `compare.py` does so for two revisions.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import itertools
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 
 from cluster import Cluster, cluster
 
@@ -132,48 +134,65 @@ def _check(pipelines: list[Pipeline]) -> None:
             raise SystemExit(f"a benchmark pipeline failed: {pipeline.error}")
 
 
-WANTED = {
-    "fan-out of 10,000 (jobs/s)": 18_000.0,
-    "3,000 chains of three (jobs/s)": 17_000.0,
-    "blocking starts (1/s)": 2_000.0,
-    "hop in a chain of 1,000 (ms)": 1.5,
-    "chain of three, idle, p50 (ms)": 5.0,
-    "500 jobs handing on 1 MB (MB/s)": 150.0,
-    "idle (% of a core)": 1.0,
-    "idle memory (MB)": 200.0,
+@dataclass(frozen=True)
+class Figure:
+    """`jobs`: how many it runs, for the CPU time of each. `rate`: more is better; otherwise less is."""
+
+    name: str
+    measure: Callable[[PipelineManager], float]
+    wanted: float
+    jobs: int
+    rate: bool = True
+
+
+SPINE = {
+    "fan-out": Figure("fan-out of 10,000 (jobs/s)", fan_out, 18_000.0, 10_002),
+    "chains": Figure("3,000 chains of three (jobs/s)", many_chains, 17_000.0, 9_000),
+    "starts": Figure("blocking starts (1/s)", starts, 2_000.0, 1_000),
+    "hop": Figure("hop in a chain of 1,000 (ms)", hop, 1.5, 1_000, rate=False),
+    "latency": Figure("chain of three, idle, p50 (ms)", latency, 5.0, 300, rate=False),
+    "megabytes": Figure("500 jobs handing on 1 MB (MB/s)", megabytes, 150.0, 500),
 }
+POOL = "ProcessPoolExecutor (jobs/s)"
+IDLE = {"idle (% of a core)": 1.0, "idle memory (MB)": 200.0}
 
 
-def measure_once(running: Cluster) -> Figures:
+def measure_once(running: Cluster, chosen: Iterable[str]) -> tuple[Figures, Figures]:
+    """The figures, and the microseconds of CPU per job, over all processes of the cluster and the client."""
+    figures, cpu = {POOL: bare_pool()}, {}
     with PipelineManager(api=running.api, broadcast=running.broadcast, timeout=60) as manager:
-        return {
-            "fan-out of 10,000 (jobs/s)": fan_out(manager),
-            "3,000 chains of three (jobs/s)": many_chains(manager),
-            "blocking starts (1/s)": starts(manager),
-            "hop in a chain of 1,000 (ms)": hop(manager),
-            "chain of three, idle, p50 (ms)": latency(manager),
-            "500 jobs handing on 1 MB (MB/s)": megabytes(manager),
-        }
+        for figure in [SPINE[key] for key in chosen]:
+            before = running.cpu_seconds() + time.process_time()
+            figures[figure.name] = figure.measure(manager)
+            spent = running.cpu_seconds() + time.process_time() - before
+            cpu[figure.name] = spent / figure.jobs * 1e6
+    return figures, cpu
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=3, help="take the median of so many rounds")
+    parser.add_argument("--only", nargs="+", choices=SPINE, help="these figures, without the idle cost")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    idling: Figures = {}
     with cluster() as running:
-        percent, memory = idle(running)
-        rounds: list[Figures] = []
-        for _ in range(arguments.repeat):
-            rounds.append({"ProcessPoolExecutor (jobs/s)": bare_pool(), **measure_once(running)})
-    figures = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
-    figures |= {"idle (% of a core)": percent, "idle memory (MB)": memory}
+        if not arguments.only:
+            idling = dict(zip(IDLE, idle(running), strict=True))
+        rounds = [measure_once(running, arguments.only or SPINE) for _ in range(arguments.repeat)]
+    figures, cpu = (
+        {name: statistics.median(one[part][name] for one in rounds) for name in rounds[0][part]} for part in (0, 1)
+    )
+    figures |= idling
     if arguments.json:
-        print(json.dumps({"version": 1, "kind": "figures", "median": figures, "rounds": rounds}))
+        alone = [one for one, _ in rounds]
+        print(json.dumps({"version": 2, "kind": "figures", "median": figures, "rounds": alone, "cpu": cpu}))
         return
-    print(f"{'':36} {'median':>10} {'wanted':>10}")
+    wanted = {figure.name: figure.wanted for figure in SPINE.values()} | IDLE
+    print(f"{'':36} {'median':>10} {'wanted':>10} {'CPU µs/job':>11}")
     for name, value in figures.items():
-        print(f"{name:36} {value:10,.1f} {WANTED.get(name, ''):>10}")
+        spent = f"{cpu[name]:11,.0f}" if name in cpu else ""
+        print(f"{name:36} {value:10,.1f} {wanted.get(name, ''):>10} {spent}")
 
 
 if __name__ == "__main__":
