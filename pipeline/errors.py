@@ -3,15 +3,25 @@
     HeadraceError
     ├── UserError                 the caller's own input is wrong
     │   ├── DefinitionError       a pipeline that cannot be (also a ValueError)
+    │   │   ├── AlfscriptError    an Alfred script that cannot be read (headrace.alfscript)
+    │   │   └── JobMapError       a job map that cannot be run, with all its problems (headrace.jobmap)
     │   ├── ValueNotSupported     a value of a type that cannot travel (also a TypeError)
+    │   │   └── CannotStore       a value of a type that no Context stores
     │   ├── ConfigError           a setting, a module or a class that cannot be used
+    │   │   └── NoProtocol        a saver or loader that is for no protocol (also an AssertionError)
     │   └── NotFound              no such run, job or worker
+    │       └── UnknownProtocol   no saver, or no loader, for a protocol (also a KeyError)
     ├── JobError                  what a job can die of, seen from inside a worker
     │   ├── MissingInput          a required key is nowhere upstream
     │   ├── StoreError            the store failed, not the job
     │   │   └── Superseded        a newer attempt has already saved
     │   ├── JobTimeout            the job's time is over
-    │   └── JobCancelled          somebody cancelled the job
+    │   ├── JobCancelled          somebody cancelled the job
+    │   ├── RetryAfter            the job asks for another try later (raised by workers)
+    │   ├── InvalidAnswer         a worker has answered what cannot be
+    │   ├── CommandFailed         a command has ended with a bad exit code
+    │   ├── StepFailed            a step has failed in another process (headrace.steps)
+    │   └── JobMapFailed          a run of a job map did not succeed (headrace.jobmap)
     ├── ClusterError              the other side
     │   ├── Unreachable           no answer before the deadline
     │   ├── Refused               an answer that says no, with its reason

@@ -109,6 +109,18 @@ class Catalog:
         if found or names is not None:
             self._built_in.update((entry.name, entry) for entry in built_in())
 
+    def fill(self, other: Catalog) -> None:
+        """Take from another catalog what its modules have, and this one's have not."""
+        for name, entry in other._workers.items():
+            if not self.has_own(name):
+                self.add(entry.target, other._where[name])
+        for protocol, handler in other._loaders.items():
+            self._loaders.setdefault(protocol, handler)
+
+    def has_own(self, name: str) -> bool:
+        """Is this worker the user's?"""
+        return name in self._workers
+
     def _entry(self, target: Any) -> Runnable:
         """A role is the name of its worker and of the place where it runs."""
         if is_step(target):

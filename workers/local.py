@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -29,12 +29,14 @@ from .messages import Progress
 from .pools.forked import ForkedPool
 from .pools.lent import Lender, LentStore
 from .reading import Reader
+from .roles import BUILT_IN
 from .storeclass import store_class
 from .storekeeper import DEADLINE, Storekeeper
 from .upstream import Upstream
 
 DEFAULT_MODULE = "workers"
 LONGEST_WAIT = 60.0
+ROLES = frozenset(one.__name__ for one in BUILT_IN)
 
 Fetch = Callable[[Sequence[Want]], list[Given]]
 Report = Callable[[Assignment, float, float | None, str], None]
@@ -64,13 +66,12 @@ class LocalWorkers:
 
     def check(self, definition: Definition) -> None:
         """Raises `NotFound` naming a worker that a job needs and nobody offers."""
-        missing = [node for node in _needed(definition) if self._catalog.get(node.worker_name) is None]
+        needed = _needed(definition)
+        self._add_default({node.worker_name for node in needed if not self._catalog.has_own(node.worker_name)})
+        missing = [node for node in needed if self._catalog.get(node.worker_name) is None]
         if not missing:
             return
-        self._add_default()
-        left = [node.worker_name for node in missing if self._catalog.get(node.worker_name) is None]
-        if left:
-            self._catalog.add_namespaces(Path.cwd(), [name.rpartition(".")[0] for name in left])
+        self._catalog.add_namespaces(Path.cwd(), [node.worker_name.rpartition(".")[0] for node in missing])
         for node in missing:
             if self._catalog.get(node.worker_name) is None:
                 known = ", ".join(sorted(card.name for card in self._catalog.cards())) or "none"
@@ -78,16 +79,17 @@ class LocalWorkers:
                 hint = "; ".join([hint, *self._catalog.warnings])
                 raise NotFound("worker", node.worker_name, hint)
 
-    def _add_default(self) -> None:
-        """The user's module `workers`, if there is one: what was given by the caller goes before it."""
+    def _add_default(self, needed: Collection[str]) -> None:
+        """The user's module `workers`, if there is one: what was given by the caller goes before it.
+
+        It may have its own function for a built-in role, as on a Broker.
+        """
+        if not any(self._catalog.get(name) is None or name in ROLES for name in needed):
+            return
         _look_here()
         spec = find_spec(DEFAULT_MODULE)
-        if spec is None or spec.origin == str(Path(__file__).parent / "__init__.py"):
-            return
-        default = Catalog.load((DEFAULT_MODULE,))
-        for card in default.cards():
-            if self._catalog.get(card.name) is None:
-                self._catalog.add(default[card.name].target, DEFAULT_MODULE)
+        if spec is not None and spec.origin != str(Path(__file__).parent / "__init__.py"):
+            self._catalog.fill(Catalog.load((DEFAULT_MODULE,)))
 
     def runner(self, fetch: Fetch, size: int, report: Report) -> LocalRunner:
         return LocalRunner(self._catalog, self.keeper, self._lender, fetch, size, report)

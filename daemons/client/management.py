@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from msgspec.structs import replace
 
@@ -47,17 +47,23 @@ class Management:
 
     # Starting and ending ---------------------------------------------------------------------------------------------
 
-    def start(self, pipeline: Pipeline) -> Flow[str]:
-        """Submit a pipeline; its id, once the Router has it in its journal."""
-        yield from self._submitter.submit_one(pipeline)
-        return str(pipeline.id)
+    def start(
+        self, pipeline: Any, *, role: str | None = None, priority: int | None = None, inputs: Any = None
+    ) -> Flow[str]:
+        """Submit a pipeline; its id, once the Router has it in its journal.
 
-    def start_many(self, pipelines: Iterable[Pipeline]) -> Flow[list[str]]:
+        It may be written in any style; the options are those of `headrace.submit`, for what is no Pipeline yet.
+        """
+        made = _made(pipeline, role=role, priority=priority, inputs=inputs)
+        yield from self._submitter.submit_one(made)
+        return str(made.id)
+
+    def start_many(self, pipelines: Iterable[Any]) -> Flow[list[str]]:
         """Submit many pipelines, and wait for all acknowledgements together. Their ids, in order.
 
         When some are refused the others run all the same (they have ids), and the first refusal is raised.
         """
-        given = yield from self._submitter.submit(pipelines)
+        given = yield from self._submitter.submit(_made(one) for one in pipelines)
         return [str(pipeline.id) for pipeline in given]
 
     def update(self, timeout: float | None = None) -> Flow[int]:
@@ -218,6 +224,15 @@ class Management:
         return (yield from self.conversation.control(verb, run, argument=role))
 
 
+def _made(written: Any, **options: Any) -> Pipeline:
+    """The Pipeline that something stands for. What is none is told so when it is to be started."""
+    if isinstance(written, Pipeline) and all(value is None for value in options.values()):
+        return written
+    from ...pipeline.loading import as_pipeline, is_pipeline
+
+    return as_pipeline(written, **options) if is_pipeline(written) else cast(Pipeline, written)
+
+
 def run_id(pipeline: Pipeline | str) -> str:
     """The id of a run, from itself or from the pipeline that was started."""
     if isinstance(pipeline, str):
@@ -225,7 +240,7 @@ def run_id(pipeline: Pipeline | str) -> str:
             raise ValueError("a run's id is needed, and '' is none")
         return pipeline
     if not isinstance(pipeline, Pipeline):
-        raise TypeError(f"a Pipeline or a run's id is needed, not {pipeline!r}")
+        raise TypeError(f"a Pipeline or a run's id (what `start` has returned) is needed, not {pipeline!r:.200}")
     if pipeline.id is None:
         raise ValueError(f"{pipeline!r:.200} was not started: it has no id yet")
     return pipeline.id
