@@ -60,6 +60,17 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer cannot be honoured, and why: the job fails without retry."""
 
 
+class CacheNote(msgspec.Struct, frozen=True, array_like=True):
+    """What came of an attempt's look into the cache. An attempt of a job without `cache` has none."""
+
+    kind: Literal["hit", "miss", "refused", "damaged"]
+    """hit: the result is an earlier one. miss: there was none. refused: this input or result cannot be kept.
+    damaged: there was one that cannot be read, and it was removed."""
+    key: str = ""
+    reason: str = ""
+    """Of a hit, whose result it is; else why there was none: what differs from the nearest earlier one."""
+
+
 class RunError(msgspec.Struct, frozen=True, array_like=True):
     """The first failure of a run."""
 
@@ -107,6 +118,7 @@ class Returned(msgspec.Struct, frozen=True, array_like=True, tag="returned"):
     charged: bool = True
     """False: this end counts in no budget (the Router was away, a stop, a drain)."""
     log: tuple[str, int, int] | None = None
+    cache: CacheNote | None = None
 
 
 class Cancelled(msgspec.Struct, frozen=True, array_like=True, tag="cancelled"):
@@ -194,6 +206,7 @@ def unpack_fact(packed: bytes | msgspec.Raw) -> Fact:
 
 __all__ = [
     "Accepted",
+    "CacheNote",
     "Cancelled",
     "Ended",
     "Ending",

@@ -46,6 +46,7 @@ def task_of(plan: Plan, at: int) -> Task:
         report=plan.report.get(at, ()),
         on_error="continue" if plan.policy[at] == "continue" else None,
         complete=_complete(plan, at),
+        cache=node.cache == "content",
     )
 
 

@@ -158,6 +158,8 @@ class _Engine:
                 outcome.signs,
                 outcome.error,
                 outcome.charged,
+                None,
+                outcome.cache,
             )
         )
         self._tell(LocalEvent("ended", ready.job, ready.path, ready.attempt, outcome.kind))

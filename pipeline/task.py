@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from .definition import Amount, Bind, CommandLine, Count, Priority, Seconds
-from .facts import Ended, Failure, Path, Signs
+from .facts import CacheNote, Ended, Failure, Path, Signs
 
 COMMAND = "!command"
 """The worker name of attempts that run a command line: any Broker that runs commands can take them."""
@@ -31,6 +31,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_error: str | None = None
     complete: bool = False
     """The inputs hold every result above the job: there is nothing to climb for."""
+    cache: bool = False
+    """An earlier result of the same code on the same input may stand for this one."""
 
 
 class Needs(msgspec.Struct, frozen=True, array_like=True):
@@ -141,6 +143,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     error: Failure | None = None
     charged: bool = True
     log: tuple[str, int, int] | None = None
+    cache: CacheNote | None = None
 
 
 class Want(msgspec.Struct, frozen=True, array_like=True):

@@ -22,8 +22,12 @@ from .queues import Queues, Shape
 from .runs import OpenRun
 from .timers import Timers, What
 
-COUNTED = ("accepted", "finished", "returned", "refused outcomes", "malformed", "failures")
-"""What is counted since the start. `malformed`: messages that are none; `failures`: those that could not be handled."""
+COUNTED = (
+    "accepted", "finished", "returned", "cached", "not cached", "damaged in the cache",
+    "refused outcomes", "malformed", "failures",
+)  # fmt: skip
+"""What is counted since the start. `cached`: attempts whose result came from the cache; `not cached`: those that had
+looked there first. `malformed`: messages that are none; `failures`: those that could not be handled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,12 @@ class Cluster:
             over = self.ended.pop(str(record.run), None) if type(record.fact) is Finished else None
             if over is not None and over.key is not None and self.keys.get(over.key) == over.run:
                 del self.keys[over.key]
+
+    def count_cache(self, kind: str) -> None:
+        """An attempt has looked into the cache."""
+        self.counts["cached" if kind == "hit" else "not cached"] += 1
+        if kind == "damaged":
+            self.counts["damaged in the cache"] += 1
 
     def tell_end(self, client: str, end: RunEnd) -> None:
         self._ends.setdefault(client, []).append(end)

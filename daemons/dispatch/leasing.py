@@ -282,12 +282,14 @@ class Leasing:
         fact = Returned(
             ready.job, ready.path, ready.attempt, outcome.kind, outcome.lease, ready.round, outcome.started,
             outcome.duration, broker.place, size, outcome.ref, outcome.signs, outcome.error, outcome.charged,
-            outcome.log,
+            outcome.log, outcome.cache,
         )  # fmt: skip
         self._unlease(item)
         self._close(item)
         self._note_end(item)
         self.cluster.counts["returned"] += 1
+        if outcome.cache is not None:
+            self.cluster.count_cache(outcome.cache.kind)
         if outcome.result or outcome.ref:
             self.cluster.results.put((run.id, ready.job, ready.path), outcome.result, outcome.ref, size)
         self.cluster.record(run, fact, result=outcome.result, key=(ready.job, ready.path))
