@@ -97,7 +97,8 @@ class Broker:
     def start(self) -> None:
         residence = Residence.take(self.data)
         try:
-            residence.wait_for_the_dead()
+            residence.sign(self._session.identity)
+            self._slots.reporting.succeeds = residence.wait_for_the_dead()
             self._serve(residence)
         finally:
             residence.leave()

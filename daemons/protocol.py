@@ -24,6 +24,8 @@ PROTOCOL = 1
 OLDEST = 1
 """The oldest protocol version that is still accepted."""
 MAX_FRAME = 64 * 1024 * 1024
+OUTPUT_PART = 256 * 1024
+"""Bytes of an attempt's output in one answer, at the most."""
 
 Role = Literal["client", "broker", "pipeliner", "watcher"]
 PeerName = Annotated[str, Meta(max_length=200)]
@@ -95,6 +97,8 @@ class Hello(Message, frozen=True, array_like=True, tag="hello"):
     """Of a Pipeliner: (run, take, sequence of the last fact seen)."""
     values_id: str | None = None
     """Of a Broker: the id of the values folder that it sees."""
+    succeeds: tuple[PeerName, ...] = ()
+    """Of a Broker: others on its machine that have died, with everything that came from them."""
     count: Count = 0
     """Which Hello of this process it is: one that comes after a newer one tells of the past, and is not heard."""
 
@@ -158,6 +162,37 @@ class FetchValue(Message, frozen=True, array_like=True, tag="fetch"):
 
     id: str
     want: Want
+
+
+class ReadOutput(Message, frozen=True, array_like=True, tag="read"):
+    """A part of what an attempt has written; from a client, and passed on to a Broker of that machine.
+
+    An attempt that runs is named by run, job, path and attempt, and `offset` counts from the beginning of its output;
+    one that has ended is named by the place and the file that its fact tells, and `offset` counts in the file.
+    """
+
+    id: str
+    run: str
+    job: str
+    path: Path = ()
+    attempt: Count = 0
+    offset: Count = 0
+    size: Annotated[int, Meta(ge=0, le=OUTPUT_PART)] = OUTPUT_PART
+    place: str = ""
+    file: str = ""
+    lease: Count = 0
+    """Of the attempt that runs, told by the Router."""
+
+
+class Output(Message, frozen=True, array_like=True, tag="output"):
+    """The answer to `ReadOutput`. Nothing and no reason: there is no more yet."""
+
+    id: str
+    data: bytes = b""
+    missing: str = ""
+    """Why it cannot be read."""
+    runs: bool = False
+    """The attempt is still under way."""
 
 
 # Pipeliner to Router ------------------------------------------------------------------------------------------------
@@ -419,12 +454,12 @@ class Failed(Message, frozen=True, array_like=True, tag="failed"):
 
 
 ToRouter = (
-    Hello | Beat | Bye | Credit | Outcomes | HandedBack | Signals | FetchValue
-    | Enqueue | Halt | Conclude | Submit | Follow | Control | Ask
+    Hello | Beat | Bye | Credit | Outcomes | HandedBack | Signals | FetchValue | Output
+    | Enqueue | Halt | Conclude | Submit | Follow | Control | Ask | ReadOutput
 )  # fmt: skip
 FromRouter = (
-    Welcome | Refuse | Again | Pulse | Run | Noted | Kill | Recall | Fetched
-    | Take | News | Drop | Submitted | Endings | Done | Told | Failed
+    Welcome | Refuse | Again | Pulse | Run | Noted | Kill | Recall | Fetched | ReadOutput
+    | Take | News | Drop | Submitted | Endings | Done | Told | Failed | Output
 )  # fmt: skip
 
 

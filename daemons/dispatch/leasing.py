@@ -75,12 +75,27 @@ class Leasing:
         broker.workers = frozenset(card.workers) | ({COMMAND} if card.commands else frozenset())
         cluster.queues.add_broker(broker)
         cluster.send(peer, cluster.welcome)
+        for identity in hello.succeeds:
+            self._succeeded(identity, by=broker)
         self._greetings[peer] = hello
         self._greeted_at[peer] = cluster.grants.last_lease
         if any(held.lease not in broker.leases for held in hello.held):
             cluster.ask(Lookup(peer, session))
         else:
             self.looked_up(peer, session, set())
+
+    def _succeeded(self, identity: str, by: BrokerMember) -> None:
+        """A Broker has died, and the one that came after it on that machine has seen to it that nothing of it runs any
+        more: what it held need not wait for the end of its leases. Only who sees the processes may say so."""
+        cluster = self.cluster
+        if cluster.stalled or identity == by.identity:
+            return
+        why = f"it has died; {by.place}, which came after it on its machine, found nothing left of it"
+        if dead := cluster.brokers.get(identity):
+            self._lose(dead, f"Broker {dead.place} is lost: {why}")
+        elif identity in self._awaited:
+            cluster.record(None, Unregistered(identity, cluster.wall, why))
+            self._await_no_more(identity)
 
     def greeting(self, peer: str) -> Hello | None:
         """The Hello that a `Lookup` is about."""

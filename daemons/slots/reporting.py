@@ -34,6 +34,8 @@ class Reporting:
         self.cards: tuple[WorkerCard, ...] | None = None
         """What the worker processes can run; None until one came up."""
         self.values_id: str | None = None
+        self.succeeds: tuple[str, ...] = ()
+        """Brokers of which nothing is left on this machine."""
         self.greeted = float("-inf")
         """When the last Hello was made: leases are renewed by its answer from then on."""
         self._slots = slots
@@ -55,6 +57,7 @@ class Reporting:
             held=self._ledger.held(),
             outcomes=self._ledger.delivery.all_told(now),
             values_id=self.values_id,
+            succeeds=self.succeeds,
         )
 
     def welcomed(self) -> list[ToRouter]:

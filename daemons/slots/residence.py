@@ -10,6 +10,10 @@ the worker processes. So whoever finds a folder can tell:
 The last case has to be over before another Broker joins, because the Router will take what those processes do for its
 own. The warden of a dead Broker ends them within moments; should it have died too, they are found by the mark in their
 environment, which is the folder's name, and killed.
+
+A Broker signs its folder with its identity and its machine. Whoever comes after it, and has seen to its end on that
+very machine, tells the Router so: then its jobs need not wait until their leases have lapsed. On a folder that several
+machines share (or containers, which do not see each other's processes) nobody is declared dead but by who could see it.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import fcntl
 import logging
 import os
 import shutil
+import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -26,12 +31,14 @@ from pathlib import Path
 
 from ...pipeline.errors import ConfigError
 from ...workers import trees
+from ..journal.boot import boot_id
 
 logger = logging.getLogger(__name__)
 
 WARDEN_TIME = 2.0
 """Seconds that the warden of a dead Broker has to end its tree."""
 LOOK = 0.05
+SIGNATURE = "broker"
 
 
 class Residence:
@@ -57,15 +64,24 @@ class Residence:
                 f"the folder {home} cannot be used ({error}); give another one with data= or --data"
             ) from None
 
-    def wait_for_the_dead(self) -> None:
-        """Return when nothing is left of any Broker that has died here."""
+    def sign(self, identity: str) -> None:
+        """Say who lives here, for the one who comes after."""
+        (self.folder / SIGNATURE).write_text(f"{identity}\n{_machine()}\n", encoding="utf-8")
+
+    def wait_for_the_dead(self) -> tuple[str, ...]:
+        """Return when nothing is left of any Broker that has died here: the identities of those that ran on this very
+        machine, and of which nothing is left for sure."""
         home = self.folder.parent
         with _one_at_a_time(home):
             found = [path for path in home.iterdir() if path.is_dir() and path != self.folder]
             dead = [path for path in found if not self._is_neighbour(path)]
+        found_dead: list[str] = []
         for folder in dead:
-            _wait_for_end(folder)
+            identity = _signed(folder)
+            if _wait_for_end(folder) and identity is not None:
+                found_dead.append(identity)
             shutil.rmtree(folder, ignore_errors=True)
+        return tuple(found_dead)
 
     def leave(self) -> None:
         """Everything that came from us has ended."""
@@ -77,7 +93,26 @@ class Residence:
         return not _free(folder / "alive")
 
 
-def _wait_for_end(folder: Path) -> None:
+def _signed(folder: Path) -> str | None:
+    """Who lived there, if that was on this machine since it was started."""
+    try:
+        identity, *machine = (folder / SIGNATURE).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return None
+    return identity if machine == [_machine()] and identity else None
+
+
+def _machine() -> str:
+    """The same text for all who see each other's processes."""
+    try:
+        processes = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        processes = ""
+    return f"{socket.gethostname()} {boot_id()} {processes}"
+
+
+def _wait_for_end(folder: Path) -> bool:
+    """False: something that came from there does not die."""
     end = time.monotonic() + WARDEN_TIME
     while not _free(folder / "tree"):
         if time.monotonic() < end:
@@ -85,7 +120,7 @@ def _wait_for_end(folder: Path) -> None:
             continue
         logger.warning("a Broker has died here, and its processes are still there: killing those of %s", folder.name)
         trees.end_marked(trees.TREE, folder.name)
-    trees.end_marked(trees.TREE, folder.name)
+    return trees.end_marked(trees.TREE, folder.name)
 
 
 def _hold(path: Path) -> int:

@@ -111,6 +111,26 @@ def test_a_stopped_broker_leaves_its_work_to_another_one(daemons: Any) -> None:
     assert set(committed(daemons.data, run).values()) == {1}
 
 
+def test_the_jobs_of_a_killed_broker_do_not_wait_for_its_leases_when_its_successor_has_seen_its_end(
+    daemons: Any,
+) -> None:
+    """By itself the Router hands on after 9 s without a heartbeat; the journal tells why it did."""
+    daemons.cluster()
+    with daemons.manager() as manager:
+        pipeline = Pipeline({Job("nap", {"seconds": 1.0}): None})
+        run = manager.start(pipeline)
+        daemons.until(lambda: manager.status(run).states.get("nap") == "running")
+        daemons.kill("broker")
+        daemons.start("broker")
+        manager.wait(pipeline, 60)
+        assert not pipeline.failed
+    archive = Archive(daemons.data / "journal.db")
+    ends = [fact for _, body in archive.facts(run) if isinstance(fact := unpack_fact(body), Returned)]
+    archive.close()
+    assert [(fact.attempt, fact.kind) for fact in ends] == [(1, "lost"), (2, "success")]
+    assert "found nothing left of it" in ends[0].error.message
+
+
 def test_cancel_ends_the_whole_process_tree(daemons: Any) -> None:
     daemons.cluster()
     with daemons.manager() as manager:

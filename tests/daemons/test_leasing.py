@@ -541,3 +541,48 @@ def test_a_hello_that_was_overtaken_by_a_newer_one_takes_nothing_back(world: Wor
     world.say("broker", Outcomes([Outcome(granted.lease)]), session="new")
     assert [fact.lease for fact in world.facts(Returned)] == [granted.lease]
     assert len(world.assigned()) == 1
+
+
+# Succession -----------------------------------------------------------------------------------------------------------
+
+
+def succeed(world: World, *identities: str) -> None:
+    """Another Broker comes, on a machine where these have died."""
+    world.say("heir", Hello("broker", "host/heir", card=CARD, succeeds=identities))
+    world.say("heir", Credit(2, 0, 0))
+
+
+def test_what_a_dead_broker_held_is_handed_on_when_its_successor_has_seen_its_end(world: World) -> None:
+    running(world, "A")
+    succeed(world, "broker")
+    (fact,) = world.facts(Returned)
+    assert (fact.kind, fact.charged, fact.error.type) == ("lost", True, "BrokerLost")
+    assert "host/heir, which came after it on its machine, found nothing left of it" in fact.error.message
+    assert [fact.identity for fact in world.facts(Unregistered)] == ["broker"]
+    world.enqueue("r1", "A", attempt=2)
+    assert [(one.job, one.attempt) for one in world.assigned("heir")] == [("A", 2)]
+
+
+def test_a_successor_that_says_so_again_takes_nothing_from_anybody(world: World) -> None:
+    succeed(world, "broker")
+    world.submit("r1")
+    world.enqueue("r1", "A")
+    succeed(world, "broker", "heir", "somebody else")
+    assert world.facts(Returned) == []
+    assert len(world.facts(Unregistered)) == 1
+
+
+def test_after_a_restart_nobody_waits_for_a_broker_whose_end_was_seen() -> None:
+    world = restarted()
+    world.enqueue("r1", "A", after=10)
+    succeed(world, "broker")
+    assert [one.job for one in world.assigned("heir")] == ["A"]
+    assert [fact.identity for fact in world.facts(Unregistered)] == ["broker"]
+    assert world.facts(Returned) == []
+
+
+def test_while_the_disk_takes_no_facts_a_dead_broker_is_waited_for(world: World) -> None:
+    running(world, "A")
+    world.dispatch.stall("full")
+    succeed(world, "broker")
+    assert world.facts(Returned) == []

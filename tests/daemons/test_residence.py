@@ -22,6 +22,7 @@ from pathlib import Path
 from headrace.daemons.slots.residence import Residence
 from headrace.workers import trees
 residence = Residence.take(Path(sys.argv[1]))
+residence.sign(sys.argv[3])
 environ = {**os.environ, trees.TREE: residence.tree}
 command = [sys.executable, "-c", "import time; time.sleep(float(%r))" % sys.argv[2]]
 child = subprocess.Popen(command, env=environ, pass_fds=(residence.lock,), start_new_session=True)
@@ -33,8 +34,8 @@ time.sleep(600)
 class Resident:
     """A Broker with one child that holds the lock, as a warden would."""
 
-    def __init__(self, data: Path, seconds: float) -> None:
-        command = [sys.executable, "-c", RESIDENT, str(data), str(seconds)]
+    def __init__(self, data: Path, seconds: float, identity: str = "resident") -> None:
+        command = [sys.executable, "-c", RESIDENT, str(data), str(seconds), identity]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.tree, child = self.process.stdout.readline().split()
@@ -59,11 +60,11 @@ def test_neighbours_do_not_disturb_each_other(tmp_path: Path) -> None:
 def test_what_is_left_of_a_dead_broker_is_waited_for(tmp_path: Path) -> None:
     resident = Resident(tmp_path, 1.0)
     residence = Residence.take(tmp_path)
-    residence.wait_for_the_dead()
+    assert residence.wait_for_the_dead() == ()
     assert resident.process.poll() is None, "a living neighbour was waited for"
     resident.kill()
     began = time.monotonic()
-    residence.wait_for_the_dead()
+    assert residence.wait_for_the_dead() == ("resident",)
     assert time.monotonic() - began < 10.0
     assert not trees.marked(trees.TREE, resident.tree)
     assert [path.name for path in (tmp_path / "brokers").iterdir() if path.is_dir()] == [residence.tree]
@@ -76,6 +77,18 @@ def test_what_does_not_end_by_itself_is_killed(tmp_path: Path) -> None:
     resident.kill()
     residence = Residence.take(tmp_path)
     residence.wait_for_the_dead()
+    assert not trees.alive(trees.marked(trees.TREE, resident.tree))
+    residence.leave()
+
+
+@pytest.mark.parametrize("signature", ["", "resident\n", "resident\nanother-host 1 pid:[1]\n", "\n\n", "\udcff"])
+def test_nobody_is_declared_dead_who_did_not_live_on_this_machine(tmp_path: Path, signature: str) -> None:
+    resident = Resident(tmp_path, 0.1)
+    file = tmp_path / "brokers" / resident.tree / "broker"
+    file.write_bytes(signature.encode("utf-8", "surrogateescape"))
+    resident.kill()
+    residence = Residence.take(tmp_path)
+    assert residence.wait_for_the_dead() == ()
     assert not trees.alive(trees.marked(trees.TREE, resident.tree))
     residence.leave()
 
