@@ -111,7 +111,7 @@ def test_a_stopped_broker_leaves_its_work_to_another_one(daemons: Any) -> None:
     assert set(committed(daemons.data, run).values()) == {1}
 
 
-def test_the_jobs_of_a_killed_broker_do_not_wait_for_its_leases_when_its_successor_has_seen_its_end(
+def test_the_jobs_of_a_killed_broker_do_not_wait_for_its_leases_when_its_successor_saw_its_end(
     daemons: Any,
 ) -> None:
     """By itself the Router hands on after 9 s without a heartbeat; the journal tells why it did."""
