@@ -166,7 +166,7 @@ class Load:
                     manager.update(0.1)
                     self._look()
                     manager.forget()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the thread that waits has to know
             self.failure = error
 
     def _fill(self, manager: Any) -> None:
