@@ -1,7 +1,8 @@
 """Calls: the hooks of a run and of its groups, from the end that calls them to their own.
 
-Hooks stand outside of the graph: nothing waits for them but the run's end, and how they end changes nothing. Several of
-one kind run one after the other, whatever becomes of them. A group that never began calls none.
+Hooks stand outside of the graph: nothing waits for them but hooks of what is around, and the run's end; how they end
+changes nothing. Several of one kind run one after the other, whatever becomes of them. A group that never began calls
+none. One that has ended calls its own when those of the groups inside it have ended: from the inside out.
 """
 
 from __future__ import annotations
@@ -31,6 +32,14 @@ class Calls:
         self._left = [len(group.members) for group in plan.groups]
         self._flags = [0] * len(plan.groups)
         self._begun: set[int] = set()
+        self._group: dict[int, int] = {}
+        """Of each hook of a group that is under way: the group."""
+        self._chains = [0] * len(plan.groups)
+        """Per group: chains of its hooks that are under way,"""
+        self._inside = [0] * len(plan.groups)
+        """and groups inside it that have called hooks, or will, and are not done with them."""
+        self._due: dict[int, tuple[str, RunError | None]] = {}
+        """Groups that have ended, and wait for the hooks of those inside: how they have ended."""
 
     def begin(self, at: int) -> None:
         """A member has returned something: its groups have begun."""
@@ -45,12 +54,31 @@ class Calls:
                 self._flags[g] |= flags
                 if not self._left[g] and g in self._begun:
                     verdict = self._verdict(g)
-                    self.call(self._plan.groups[g].hooks.of(verdict), verdict, told(verdict))
+                    self._end_group(g, verdict, told(verdict))
 
     def _verdict(self, g: int) -> str:
         if self._flags[g] & FAILURE:
             return "failed"
         return "cancelled" if self._flags[g] & STOP else "success"
+
+    def _end_group(self, g: int, verdict: str, error: RunError | None) -> None:
+        """Call its hooks, now or when those of the groups inside it have ended."""
+        group = self._plan.groups[g]
+        if not group.hooks.of(verdict):
+            return
+        for around in group.around:
+            self._inside[around] += 1
+        self._due[g] = verdict, error
+        self._call_due(g)
+
+    def _call_due(self, g: int) -> None:
+        if g not in self._due or self._inside[g]:
+            return
+        verdict, error = self._due.pop(g)
+        chains = self._plan.groups[g].hooks.of(verdict)
+        self._chains[g] = len(chains)
+        self._group.update((at, g) for chain in chains for at in chain)
+        self.call(chains, verdict, error)
 
     def call(self, chains: Iterable[tuple[int, ...]], verdict: str, error: RunError | None) -> None:
         """Start the first hook of each chain."""
@@ -59,6 +87,10 @@ class Calls:
                 data = hook_data(self._plan.nodes[at].data, verdict, error)
                 self.tasks[at] = pack_task(msgspec.structs.replace(task_of(self._plan, at), data=data))
             self._start(chain)
+
+    def drop_due(self) -> None:
+        """Nothing is called any more that was not yet."""
+        self._due.clear()
 
     def _start(self, chain: tuple[int, ...]) -> None:
         first, *rest = chain
@@ -75,3 +107,12 @@ class Calls:
         rest = self._next.pop(at, ())
         if rest and not last:
             self._start(rest)
+        elif at in self._group:
+            self._end_chain(self._group[at])
+
+    def _end_chain(self, g: int) -> None:
+        self._chains[g] -= 1
+        if not self._chains[g]:
+            for around in self._plan.groups[g].around:
+                self._inside[around] -= 1
+                self._call_due(around)

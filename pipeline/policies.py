@@ -36,6 +36,8 @@ class GroupPlan(NamedTuple):
     """What the failure of the whole group means for what is around it."""
     domain: int
     """The group around it, or the whole run."""
+    around: tuple[int, ...] = ()
+    """All groups that it is in, the innermost first."""
 
 
 class Policies(NamedTuple):
@@ -64,11 +66,12 @@ def policies_of(definition: Definition, size: int, hooks: Sequence[Hooks], title
     for member, around in groups_of.items():
         if own[member] is None:
             policy[member], domain[member] = _first(around, given, run)
-    groups: dict[int, GroupPlan] = {}
-    for position, g in enumerate(inside_out):
-        around = [other for other in inside_out[position + 1 :] if members[other] >= members[g]]
-        groups[g] = GroupPlan(titles[g], members[g], hooks[g], *_first(around, given, run))
-    return Policies(policy, domain, [groups[g] for g in range(len(groups))], groups_of)
+    groups = []
+    for g, inside in enumerate(members):
+        several = groups_of[min(inside)] if inside else [g]
+        outer = tuple(other for other in several[several.index(g) + 1 :] if members[other] >= inside)
+        groups.append(GroupPlan(titles[g], inside, hooks[g], *_first(outer, given, run), outer))
+    return Policies(policy, domain, groups, groups_of)
 
 
 def titles_of(definition: Definition) -> list[str]:

@@ -333,6 +333,7 @@ class Progress:
         if self.board.open:
             self._stop(self.board.stop(None, everything=True))
             self.board.completed.clear()
+        self._calls.drop_due()
         self._verdict.fix(verdict, error)
 
     def _reopen(self, fact: Reopened) -> None:
