@@ -25,6 +25,9 @@ class Worker:
     role: str | None = None
     """Only Brokers that serve this role run it; None is any Broker."""
 
+    version: str | int = ""
+    """Another version counts as another worker for the cache (`Job(..., cache='content')`)."""
+
     def process(self, data: Any) -> Any:
         """The input, made by the job's `bind`, to the result: any value that `headrace` can carry.
 

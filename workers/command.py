@@ -70,6 +70,12 @@ class CommandRunnable(Runnable):
         with tempfile.TemporaryDirectory(prefix="headrace-command-", ignore_cleanup_errors=True) as folder:
             return self._in_folder(pathlib.Path(folder), text, subject.assignment)
 
+    def inputs(self, bind: Bind, value: Any, subject: Subject) -> dict[str, Any]:
+        line = self.target
+        command = {"argv": list(line.argv), "shell": line.shell, "cwd": line.cwd, "env": line.env}
+        given = subject.data if value is NOTHING or (bind == "args" and not value) else value
+        return {"input": given, "command": {**command, "dialect": line.dialect}}
+
     def _in_folder(self, folder: pathlib.Path, text: str, assignment: Assignment) -> Any:
         (folder / "input.json").write_text(text, encoding="utf-8")
         code, tail = self._execute(folder, assignment)

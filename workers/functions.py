@@ -46,6 +46,7 @@ class Declaration(msgspec.Struct, frozen=True):
     name: str | None = None
     requires: tuple[str, ...] | None = None
     role: str | None = None
+    version: str = ""
 
 
 @overload
@@ -54,7 +55,11 @@ def worker(function: F, /) -> F: ...
 
 @overload
 def worker(
-    *, name: str | None = None, requires: Iterable[str] | None = None, role: str | None = None
+    *,
+    name: str | None = None,
+    requires: Iterable[str] | None = None,
+    role: str | None = None,
+    version: str | int | None = None,
 ) -> Callable[[F], F]: ...
 
 
@@ -65,9 +70,14 @@ def worker(
     name: str | None = None,
     requires: Iterable[str] | None = None,
     role: str | None = None,
+    version: str | int | None = None,
 ) -> F | Callable[[F], F]:
-    """Make a function (or a class with `process`) a worker that a Broker finds in its module."""
-    declaration = Declaration(name, None if requires is None else names(requires, "requires"), role)
+    """Make a function (or a class with `process`) a worker that a Broker finds in its module.
+
+    `version`: what was kept in the cache under another one counts no longer.
+    """
+    needed = None if requires is None else names(requires, "requires")
+    declaration = Declaration(name, needed, role, version_of(version, "version"))
 
     def declare(target: F) -> F:
         if not callable(target):
@@ -86,6 +96,15 @@ def names(value: object, where: str) -> tuple[str, ...]:
     if wrong := [item for item in found if not isinstance(item, str)]:
         raise ConfigError(f"{where} has to be a list of names, and {wrong[0]!r} is none")
     return found
+
+
+def version_of(value: object, where: str = "") -> str:
+    """A version as text. Anything but a text or a number is refused, or (without `where`) none."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value)
+    if value is not None and where:
+        raise ConfigError(f"{where} has to be a text or a number, not {value!r}")
+    return ""
 
 
 class Parameters:
@@ -122,6 +141,12 @@ class Parameters:
             return (), chosen
         first = [name for name in self.positional[: self.positional_only] if name in chosen]
         return [chosen.pop(name) for name in first], chosen
+
+    def read_from(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The part of a map that `by_name` looks at."""
+        if self.any_keyword or (self.single and not all(name in given for name in self.required)):
+            return given
+        return {name: given[name] for name in (*self.required, *self.optional) if name in given}
 
     def left_over(self, taken: int, given: Mapping[str, Any]) -> dict[str, Any]:
         """Keywords from the data for the parameters that `taken` positional arguments leave open."""

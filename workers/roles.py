@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from ..pipeline.definition import Bind
-from ..pipeline.errors import ConfigError
+from ..pipeline.errors import ConfigError, JobError
 from ..pipeline.styles.inputs import HELD, PROTOCOL, SAVED, InputHandler, UnknownProtocol
 from .current import current
 from .functions import DECLARED, Parameters, worker
@@ -51,6 +51,7 @@ class RoleRunnable(Runnable):
         super().__init__(inner.name, inner.requires, inner.role, inner.target)
         self.kind = inner.kind
         self.optional = inner.optional
+        self.version = inner.version
         self._inner = inner
         self._loaders = loaders
         function = isinstance(inner, FunctionRunnable)
@@ -61,6 +62,12 @@ class RoleRunnable(Runnable):
         if bind == "literal" and isinstance(value, dict):
             value = self._inputs(value)
         return self._inner.invoke(bind, value, subject)
+
+    def inputs(self, bind: Bind, value: Any, subject: Subject) -> dict[str, Any]:
+        held = value.get(HELD, value) if isinstance(value, dict) else None
+        if isinstance(held, dict) and SAVED in held:
+            raise JobError("an InputHandler loads its inputs, and what it finds may be something else next time")
+        return self._inner.inputs(bind, value, subject)
 
     def _inputs(self, value: dict[str, Any]) -> Any:
         if HELD in value:

@@ -13,7 +13,7 @@ from ..pipeline.definition import Bind
 from ..pipeline.errors import ConfigError, JobError
 from ..pipeline.task import Assignment
 from .base import Worker
-from .functions import DECLARED, Declaration, Parameters, names
+from .functions import DECLARED, Declaration, Parameters, names, version_of
 
 
 class Nothing:
@@ -54,10 +54,16 @@ class Runnable:
         self.optional: tuple[str, ...] = ()
         self.role = role
         self.target = target
+        self.version = ""
+        """What the worker's author calls this version of it."""
 
     def invoke(self, bind: Bind, value: Any, subject: Subject) -> Any:
         """Run on a value made by `bind`; under `args` it is a list, under `item` it may be `NOTHING`."""
         raise NotImplementedError
+
+    def inputs(self, bind: Bind, value: Any, subject: Subject) -> dict[str, Any]:
+        """By name, all that `invoke` would give the worker: for the cache. More than it looks at does no harm."""
+        return {"data": subject.data} if value is NOTHING else {"input": value, "data": subject.data}
 
 
 class ClassRunnable(Runnable):
@@ -70,6 +76,7 @@ class ClassRunnable(Runnable):
         if requires is None:
             requires = names(getattr(cls, "requires", ()), f"{cls.__qualname__}.requires")
         super().__init__(name, requires, declared.role or getattr(cls, "role", None), cls)
+        self.version = declared.version or version_of(getattr(cls, "version", ""))
         self._process: Callable[..., Any] | None = None
 
     def invoke(self, bind: Bind, value: Any, subject: Subject) -> Any:
@@ -77,6 +84,9 @@ class ClassRunnable(Runnable):
         if bind == "args":
             return process(*value) if value else process(subject.data)
         return process(subject.data if value is NOTHING else value)
+
+    def inputs(self, bind: Bind, value: Any, subject: Subject) -> dict[str, Any]:
+        return {"input": subject.data if value is NOTHING or (bind == "args" and not value) else value}
 
     def _make(self) -> Callable[..., Any]:
         try:
@@ -98,6 +108,7 @@ class FunctionRunnable(Runnable):
         requires = self.parameters.required if declared.requires is None else declared.requires
         super().__init__(declared.name or function.__name__, requires, declared.role, function)
         self.optional = self.parameters.optional
+        self.version = declared.version
 
     def invoke(self, bind: Bind, value: Any, subject: Subject) -> Any:
         if bind == "args":
@@ -109,6 +120,18 @@ class FunctionRunnable(Runnable):
         if bind == "literal" and isinstance(value, dict):
             return self.target(**value)
         return self._from(value, _SOURCES[bind])
+
+    def inputs(self, bind: Bind, value: Any, subject: Subject) -> dict[str, Any]:
+        if bind in ("args", "item", "gather") and value is not NOTHING and not (bind == "args" and not value):
+            taken = len(value) if bind == "args" else 1
+            data = subject.data
+            left = self.parameters.left_over(taken, data) if isinstance(data, Mapping) else {}
+            return {"input": value, "data": left} if left else {"input": value}
+        if bind in ("args", "item", "gather"):
+            value = subject.data
+        if bind == "literal" or not isinstance(value, Mapping):
+            return {"input": value}
+        return {"input": self.parameters.read_from(value)}
 
     def _with_data(self, data: Any) -> Any:
         return self._from(data, "the data of the job, which has nothing upstream")

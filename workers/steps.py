@@ -39,6 +39,10 @@ class StepRunnable(Runnable):
         requires = names(getattr(declared, "requires", None) or (), f"{cls.__qualname__}.requires")
         super().__init__(name_of(cls) or cls.__name__, requires, getattr(declared, "role", None), cls)
 
+    def inputs(self, bind: Bind, value: Any, subject: Subject) -> dict[str, Any]:
+        own = {"step": subject.data}
+        return own if bind in _OWN_DATA or value is NOTHING else {"input": value, **own}
+
     def invoke(self, bind: Bind, value: Any, subject: Subject) -> Any:
         step = self._made(subject)
         if bind in _OWN_DATA:
