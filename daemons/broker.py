@@ -24,7 +24,7 @@ from ..workers.pools.local import LocalPool
 from .addresses import Address, connect_address
 from .folders import data_folder
 from .loop import Link, Stopper, new_id, place, settle_down
-from .protocol import Bye, FromRouter, Refuse, ToRouter, Welcome
+from .protocol import Bye, FromRouter, Output, ReadOutput, Refuse, ToRouter, Welcome
 from .session import Session
 from .slots.deaths import death
 from .slots.machine import Slots
@@ -216,7 +216,16 @@ class Broker:
             self._welcomed(message, now)
         elif isinstance(message, Refuse):
             self.logger.error("The Router refused us: %s", message.reason)
+        elif isinstance(message, ReadOutput):
+            self._said.append(self._read(message))
+            return
         self._carry_out(self._slots.handle(message, now), now)
+
+    def _read(self, wanted: ReadOutput) -> Output:
+        if wanted.file:
+            return self._outfit.output.of_ended(wanted)
+        held = next((slot for slot in self._slots.slots if slot.fifo and slot.fifo[0].lease == wanted.lease), None)
+        return self._outfit.output.of_running(wanted, None if held is None else held.number)
 
     def _welcomed(self, welcome: Welcome, now: float) -> None:
         """The first one brings what the processes need."""
@@ -242,10 +251,13 @@ class Broker:
             self._observer.heard(event, now)
             return
         first = self._slots.reporting.cards is None
+        if type(event) is SlotUp:
+            self._outfit.output.up(number)
         self._carry_out(self._slots.heard(event, now), now)
         if type(event) is Said:
-            if type(event.message) is Ended and self.logger.isEnabledFor(logging.DEBUG):
+            if type(event.message) is Ended:
                 outcome = event.message.outcome
+                self._outfit.output.ended(number, outcome.log)
                 self.logger.debug("Job finished: lease=%x, %s in %.6f s", outcome.lease, outcome.kind, outcome.duration)
             return
         self._log(event)

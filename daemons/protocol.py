@@ -282,12 +282,11 @@ class Ask(Message, frozen=True, array_like=True, tag="ask"):
     run          one run: options, state, times, error, what is queued and leased
     facts        a page of a run's facts, or of all: argument {after, limit}
     definition   the packed definition and data of a run
-    logs         where the output of a run's attempts is
     explain      why something is not running: argument {job}
     """
 
     id: str
-    what: Literal["config", "status", "runs", "run", "facts", "definition", "logs", "explain"]
+    what: Literal["config", "status", "runs", "run", "facts", "definition", "explain"]
     run: str = ""
     argument: dict[str, str | int | float | bool | None] = {}
 

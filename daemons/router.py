@@ -10,7 +10,9 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import msgspec
@@ -26,6 +28,7 @@ from .dispatch.effects import Forget, Load, Lookup, RouterEffect, Send, Tell
 from .dispatch.events import Broadcast
 from .dispatch.machine import Dispatch
 from .dispatch.outbox import Outbox
+from .dispatch.outputs import Outputs
 from .dispatch.pruning import KEEP, Pruning
 from .dispatch.restored import ended_run, known_runs, restored
 from .dispatch.routes import Routes
@@ -35,6 +38,7 @@ from .journal.archive import Archive, Place
 from .journal.committer import Committer
 from .journal.journal import Journal
 from .loop import Stopper, drained, settle_down
+from .output import read_file
 from .protocol import (
     MAX_FRAME,
     OLDEST,
@@ -52,7 +56,9 @@ from .protocol import (
     Held,
     Inbound,
     Outbound,
+    Output,
     Pulse,
+    ReadOutput,
     Submit,
     ToRouter,
     Welcome,
@@ -161,6 +167,7 @@ class Router:
         self._routes = Routes(self._api, journal.epoch)
         self._events = Broadcast(self._pub, journal.epoch)
         self._answers = Answers(journal.archive, self._dispatch.cluster, self.config, self._values)
+        self._outputs = Outputs(self._dispatch.cluster, gethostname(), partial(read_file, self.data / "logs"))
         self._pruning = Pruning(journal.archive, self._values, self.config.get("keep", KEEP), now)
         self._outbox = Outbox()
         self._loads: list[Load | Lookup] = []
@@ -309,6 +316,10 @@ class Router:
                 turn.reply(peer, Fetched(message.id, self._answers.give(message.want)))
             case Ask():
                 turn.reply(peer, self._answers.answer(message))
+            case ReadOutput():
+                self._outputs.read(peer, message)
+            case Output():
+                self._outputs.told(message)
             case Follow():
                 self._dispatch.follow(peer, message, self._known(message.runs))
             case Control() if (text := self._remembered(message)) is not None:

@@ -11,8 +11,10 @@ and stands here twice as a name. Where the Router is comes from the argument, el
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Coroutine, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -22,10 +24,13 @@ from ..daemons.client.blocking import Client, new_id
 from ..daemons.client.book import Book
 from ..daemons.client.conversation import Flow
 from ..daemons.client.management import Management
+from ..daemons.client.output import Piece
 from .pipeline import Pipeline
 
 API = "tcp://localhost:5555"
 BROADCAST = "tcp://localhost:5556"
+LOOK_AGAIN = 0.25
+"""Seconds between looks at output that is being written."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -118,7 +123,6 @@ class PipelineManager(_Manager):
     definition = _blocking(Management.definition)
     facts = _blocking(Management.facts)
     explain = _blocking(Management.explain)
-    logs = _blocking(Management.logs)
     cluster = _blocking(Management.cluster)
     config = _blocking(Management.config)
     cancel = _blocking(Management.cancel)
@@ -129,6 +133,20 @@ class PipelineManager(_Manager):
     rerun = _blocking(Management.rerun)
     prune = _blocking(Management.prune)
     list = _blocking(Management.list_runs)
+
+    def logs(self, pipeline: Pipeline | str, job: str | None = None, *, follow: bool = False) -> Iterator[Piece]:
+        """What the attempts of a run (or of one job) have written, piece by piece.
+
+        With `follow` also what they are writing, until the run has ended.
+        """
+        reader = self._management.output(pipeline, job)
+        while True:
+            pieces = self._client.run(reader.read(live=follow))
+            yield from pieces
+            if reader.ended or not follow:
+                return
+            if not pieces:
+                time.sleep(LOOK_AGAIN)
 
     def close(self) -> None:
         """Let go of the Router. What was started runs on."""
@@ -169,7 +187,6 @@ class AsyncPipelineManager(_Manager):
     definition = _awaiting(Management.definition)
     facts = _awaiting(Management.facts)
     explain = _awaiting(Management.explain)
-    logs = _awaiting(Management.logs)
     cluster = _awaiting(Management.cluster)
     config = _awaiting(Management.config)
     cancel = _awaiting(Management.cancel)
@@ -180,6 +197,23 @@ class AsyncPipelineManager(_Manager):
     rerun = _awaiting(Management.rerun)
     prune = _awaiting(Management.prune)
     list = _awaiting(Management.list_runs)
+
+    async def logs(
+        self, pipeline: Pipeline | str, job: str | None = None, *, follow: bool = False
+    ) -> AsyncIterator[Piece]:
+        """What the attempts of a run (or of one job) have written, piece by piece.
+
+        With `follow` also what they are writing, until the run has ended.
+        """
+        reader = self._management.output(pipeline, job)
+        while True:
+            pieces = await self._client.run(reader.read(live=follow))
+            for piece in pieces:
+                yield piece
+            if reader.ended or not follow:
+                return
+            if not pieces:
+                await asyncio.sleep(LOOK_AGAIN)
 
     async def close(self) -> None:
         """Let go of the Router. What was started runs on."""

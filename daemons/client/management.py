@@ -16,6 +16,7 @@ from ..protocol import Submission, Submit
 from .book import Book
 from .conversation import Conversation, Flow, Verb, Wait
 from .following import UNKNOWN
+from .output import OutputReader
 from .reading import (
     Explanation,
     RunSummary,
@@ -148,10 +149,9 @@ class Management:
         argument = {} if job is None else {"job": job}
         return Explanation.of((yield from self.conversation.ask("explain", run_id(pipeline), **argument)))
 
-    def logs(self, pipeline: Pipeline | str, job: str | None = None) -> Flow[dict[str, Any]]:
-        """Where the output of a run's attempts is, as the Router tells it."""
-        argument = {} if job is None else {"job": job}
-        return (yield from self.conversation.ask("logs", run_id(pipeline), **argument))
+    def output(self, pipeline: Pipeline | str, job: str | None = None) -> OutputReader:
+        """Reads what the attempts of a run write."""
+        return OutputReader(self.conversation, run_id(pipeline), job)
 
     def cluster(self) -> Flow[dict[str, Any]]:
         """Router, Brokers, Pipeliners, queues and rates, as the Router tells it."""

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 
 from ...pipeline.errors import Busy, HeadraceError, Unreachable
-from ..protocol import Ask, Control, Failed, FetchValue, Follow, Submit
+from ..protocol import Ask, Control, Failed, FetchValue, Follow, ReadOutput, Submit
 
-Request = Submit | Follow | Control | Ask | FetchValue
+Request = Submit | Follow | Control | Ask | FetchValue | ReadOutput
 
 REPEAT = 1.0
 PATIENT_REPEAT = 3.0

@@ -34,6 +34,7 @@ from ..protocol import (
     FromRouter,
     Inbound,
     Outbound,
+    Output,
     Pulse,
     Refuse,
     RunEnd,
@@ -48,7 +49,7 @@ from .pending import Pending, Request, UnderWay, too_late
 
 logger = logging.getLogger(__name__)
 
-Answer = Submitted | Endings | Done | Told | Fetched
+Answer = Submitted | Endings | Done | Told | Fetched | Output
 
 NEWS = ""
 """The key of whoever waits for the end of any run."""
@@ -226,7 +227,7 @@ class Requests:
 
     def _handle(self, message: FromRouter, now: float, touched: list[str]) -> None:
         match message:
-            case Submitted() | Done() | Told() | Fetched():
+            case Submitted() | Done() | Told() | Fetched() | Output():
                 if pending := self._under_way.get(message.id):
                     if isinstance(message, Submitted) and isinstance(pending.message, Submit):
                         self.follow(self.following.acknowledged(pending.message, message))

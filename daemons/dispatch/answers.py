@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...pipeline.errors import NotFound, UserError
-from ...pipeline.facts import Path, Returned, RunError, unpack_fact
+from ...pipeline.facts import Path, RunError
 from ...pipeline.payload import pack, unpack
 from ...pipeline.task import Given, Want
 from ..journal.archive import Archive, Kept, Summary
@@ -38,7 +38,6 @@ class Answers:
             "run": self._run,
             "facts": self._facts,
             "definition": self._definition,
-            "logs": self._logs,
             "explain": self._explain,
         }
 
@@ -105,15 +104,6 @@ class Answers:
         run = self._known(ask.run)
         definition, data = self._archive.definition(run), self._archive.data(run)
         return {"definition": definition, "data": data, "title": self._summary(run).title}
-
-    def _logs(self, ask: Ask) -> Body:
-        job = _text(ask, "job")
-        logs: list[list[Any]] = []
-        for _, body in self._archive.facts(self._known(ask.run)):
-            fact = unpack_fact(body)
-            if isinstance(fact, Returned) and fact.log is not None and job in (None, fact.job):
-                logs.append([fact.job, list(fact.path), fact.attempt, fact.place, *fact.log])
-        return {"logs": logs}
 
     def _explain(self, ask: Ask) -> Body:
         run_id = self._known(ask.run)

@@ -12,6 +12,7 @@ import msgspec
 from ...pipeline.payload import pack, unpack
 from ...stores.values import ID_FILE, ValuesFolder
 from ...workers.messages import Settings
+from ..output import OutputReader
 from ..protocol import Welcome
 from .usercode import DEFAULT_MODULE
 
@@ -25,6 +26,7 @@ class Outfit:
         self._store = store
         self._folder = data / "logs" / f"broker-{os.getpid()}"
         self._bare = Settings(modules=modules, required=modules != (DEFAULT_MODULE,), folder=os.getcwd())
+        self.output = OutputReader(self._folder.parent, self._folder)
         self.settings: Settings | None = None
         """None until the Router has said what it has to say."""
         self.values_id: str | None = None

@@ -40,6 +40,13 @@ def Broken():
     raise ValueError("on purpose")
 
 @worker
+def Talk(file):
+    print("begun")
+    while not Path(file).exists():
+        time.sleep(0.01)
+    print("over, " + "é" * 300_000)
+
+@worker
 def Wait(file):
     while not Path(file).exists():
         time.sleep(0.01)
@@ -52,6 +59,7 @@ adding = Pipeline({Job("Numbers"): Job("Sum")}, title="adding up")
 broken = Pipeline({Job("Broken"): Job("Sum")})
 nobody = Pipeline({Job("Nobody"): Job("Sum")})
 waiting = Pipeline({Job("Wait"): None}, data={"file": "let-go"})
+talking = Pipeline({(Job("Numbers"), Job("Talk")): None}, data={"file": "hush"})
 """
 
 
@@ -283,6 +291,24 @@ def test_logs_show_what_an_attempt_has_written(cluster: Cluster, added: str) -> 
     logs = cluster.json("logs", added)["logs"]
     assert {log["job"]: log["text"].strip() for log in logs} == {"Numbers": "counting", "Sum": ""}
     cluster.run("logs", added, "Nothing", code=3)
+
+
+def test_followed_logs_come_while_they_are_written_and_end_with_the_run(cluster: Cluster) -> None:
+    run = cluster.run("submit", "flows.py:talking").stdout.strip()
+    with subprocess.Popen(
+        [HEADRACE, "logs", "-f", run], cwd=cluster.folder, env=cluster.environment, stdout=subprocess.PIPE, text=True
+    ) as following:
+        assert following.stdout is not None
+        first = {following.stdout.readline(), following.stdout.readline()}
+        assert first == {"Numbers | counting\n", "Talk | begun\n"}
+        assert cluster.state(run) == "running"
+        (cluster.folder / "hush").touch()
+        rest = following.stdout.read().splitlines()
+        assert following.wait(60) == 0
+    assert rest == ["Talk | over, " + "é" * 300_000]
+    lines = [json.loads(line) for line in cluster.run("logs", "-f", run, "Talk", "--json").stdout.splitlines()]
+    assert [line["line"][:5] for line in lines] == ["begun", "over,"]
+    assert cluster.run("logs", run, "Talk", "--attempt", "2").stdout == ""
 
 
 def test_dot_of_a_run_is_the_text_of_its_pipeline(cluster: Cluster, added: str) -> None:
