@@ -15,6 +15,7 @@ FOLDERS = {
     "headrace.daemons.slots": "daemons/slots",
     "headrace.stores": "stores",
     "headrace.workers": "workers",
+    "headrace.workers.cache": "workers/cache",
     "headrace.workers.pools": "workers/pools",
 }
 HERE = Path(__file__).parent
