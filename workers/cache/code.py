@@ -27,8 +27,8 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from ..pipeline.canonical import canonical
-from ..pipeline.errors import ValueNotSupported
+from ...pipeline.canonical import canonical
+from ...pipeline.errors import ValueNotSupported
 
 PACKAGE = __name__.partition(".")[0]
 LARGEST = 64 * 1024

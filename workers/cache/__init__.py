@@ -1,0 +1,1 @@
+"""The content cache: earlier results of the same code on the same input."""
