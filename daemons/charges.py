@@ -71,7 +71,7 @@ class Charge:
 
     def carries(self, ready: Ready) -> int:
         """Its bytes, noted when they are many."""
-        size = len(ready.task)
+        size = ready.weight
         if size >= HEAVY:
             self.burden += size - self.heavy.pop((ready.job, ready.path), 0)
             self.heavy[ready.job, ready.path] = size

@@ -104,7 +104,7 @@ def portions(messages: list[ToRouter]) -> Iterator[list[ToRouter]]:
     some: list[ToRouter] = []
     weight = 0
     for message in messages:
-        own = sum([len(one.task) for one in message.ready]) if isinstance(message, Enqueue) else 0
+        own = sum([one.weight for one in message.ready]) if isinstance(message, Enqueue) else 0
         if some and weight + own > PORTION:
             yield some
             some, weight = [], 0

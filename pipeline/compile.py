@@ -127,14 +127,30 @@ def node_of(job: Job) -> Node:
 
 def _sub_run(job: Job) -> Node:
     """A sub-run's data is its pipeline's, under the job's own."""
-    data = merged(job.worker.data, job.own_data)
+    data, inside = merged(job.worker.data, job.own_data), _options_inside(job.worker)
+    _check_sub_run(job)
     return Node(
         name=job.name,
         kind="pipeline",
         data=None if data is None else pack(data, f"data of job {job.name!r}"),
         definition=job.worker.definition(),
+        options=None if inside == _PLAIN_RUN else inside,
         **_node_options(job),
     )
+
+
+def _options_inside(pipeline: Pipeline) -> RunOptions:
+    """Of a pipeline's options those that mean something below another run: the others are about its submission."""
+    limits = {"deadline": pipeline.deadline, "max_active": pipeline.max_active}
+    return RunOptions(title=pipeline.title, priority=pipeline.priority, **limits)
+
+
+def _check_sub_run(job: Job) -> None:
+    """It begins when its job is ready, and takes no place of its own: its jobs do."""
+    for option in ("role", "resources", "limits", "cache"):
+        if option in job.options:
+            where = f"job {job.name!r} runs a pipeline"
+            raise DefinitionError(f"{where}: give `{option}` to the jobs in it, not to the job that it is")
 
 
 def _node_options(job: Job) -> dict[str, Any]:

@@ -60,6 +60,21 @@ class CommandLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """`alfred`: texts such as %D(path) are put in when it starts, and lines such as TR_EXIT_STATUS count."""
 
 
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the Router has to know of a run: everything but its shape."""
+
+    title: str | None = None
+    key: str | None = None
+    on_duplicate: Literal["return", "reject", "replace"] = "return"
+    priority: Priority = 0
+    deadline: Seconds | None = None
+    not_before: Moment | None = None
+    after: tuple[str, ...] = ()
+    max_active: Annotated[int, Meta(ge=1)] | None = None
+    paused: bool = False
+    """It is paused from the beginning: nothing of it starts until somebody resumes it."""
+
+
 class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One job (or gate: a node without work) of a pipeline."""
 
@@ -83,6 +98,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     command: CommandLine | None = None
     definition: bytes | None = None
     """The packed Definition of a sub-run, when `kind` is pipeline."""
+    options: RunOptions | None = None
+    """Those of a sub-run, when they are not the default ones."""
 
     @property
     def worker_name(self) -> str:
@@ -110,21 +127,6 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outside: tuple[str, ...] = ()
     """In a graft: names of nodes that the run has already. In edges they stand behind `nodes`: position
     `len(nodes) + i` is `outside[i]`. Whatever kind an edge into one of them has here, that node's own bind decides."""
-
-
-class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the Router has to know of a run: everything but its shape."""
-
-    title: str | None = None
-    key: str | None = None
-    on_duplicate: Literal["return", "reject", "replace"] = "return"
-    priority: Priority = 0
-    deadline: Seconds | None = None
-    not_before: Moment | None = None
-    after: tuple[str, ...] = ()
-    max_active: Annotated[int, Meta(ge=1)] | None = None
-    paused: bool = False
-    """It is paused from the beginning: nothing of it starts until somebody resumes it."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -81,6 +81,16 @@ class RunError(msgspec.Struct, frozen=True, array_like=True):
     kind: str = ""
 
 
+class Parent(msgspec.Struct, frozen=True, array_like=True):
+    """The attempt that a sub-run is: where it stands in the run above it."""
+
+    run: str
+    job: str
+    path: Path = ()
+    round: Count = 0
+    attempt: Count = 1
+
+
 class Accepted(msgspec.Struct, frozen=True, array_like=True, tag="accepted"):
     """The run exists. Its definition and data are kept beside this fact."""
 
@@ -89,8 +99,12 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True, tag="accepted"):
     options: RunOptions
     active: bool = True
     """False: it waits for a time or for other runs, and a `Released` fact will follow."""
-    parent: tuple[str, str, Path] | None = None
-    """The (run, job, path) whose worker this run is."""
+    parent: Parent | None = None
+    """The attempt of another run that this run is."""
+    data_ref: str | None = None
+    """Where the data stands, when it is not kept beside this fact: a large value that was made for a sub-run."""
+    digest: bytes = b""
+    """Of everything that was submitted: tells a repeat from another run under the same id."""
 
 
 class Released(msgspec.Struct, frozen=True, array_like=True, tag="released"):
@@ -141,6 +155,15 @@ class Reopened(msgspec.Struct, frozen=True, array_like=True, tag="reopened"):
     at: float
     control: int
     round: int
+    parent: Parent | None = None
+    """Of a sub-run: the attempt that it is from now on."""
+
+
+class Parked(msgspec.Struct, frozen=True, array_like=True, tag="parked"):
+    """Nobody is given the run any more, because Pipeliners died reading it; or (an empty reason) somebody is again."""
+
+    at: float
+    reason: str
 
 
 class Ending(msgspec.Struct, frozen=True, array_like=True, tag="ending"):
@@ -176,6 +199,14 @@ class Unregistered(msgspec.Struct, frozen=True, array_like=True, tag="unregister
     why: str = ""
 
 
+class Switched(msgspec.Struct, frozen=True, array_like=True, tag="switched"):
+    """A role is paused, or (no role) the whole cluster; or is not any more."""
+
+    role: str | None
+    on: bool
+    at: float
+
+
 class EpochBegan(msgspec.Struct, frozen=True, array_like=True, tag="epoch"):
     epoch: int
     at: float
@@ -189,8 +220,8 @@ class Pruned(msgspec.Struct, frozen=True, array_like=True, tag="pruned"):
     at: float
 
 
-RunFact = Accepted | Released | Returned | Cancelled | Paused | Reopened | Ending | Finished
-Fact = RunFact | Registered | Unregistered | EpochBegan | Pruned
+RunFact = Accepted | Released | Returned | Cancelled | Paused | Reopened | Ending | Finished | Parked
+Fact = RunFact | Registered | Unregistered | EpochBegan | Pruned | Switched
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Fact] = msgspec.msgpack.Decoder(Fact)
@@ -215,6 +246,8 @@ __all__ = [
     "Failure",
     "Finished",
     "OnError",
+    "Parent",
+    "Parked",
     "Path",
     "Paused",
     "Pruned",
@@ -225,6 +258,7 @@ __all__ = [
     "RunError",
     "RunFact",
     "Signs",
+    "Switched",
     "Unregistered",
     "Verdict",
     "pack_fact",

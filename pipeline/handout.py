@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 
+from msgspec.structs import replace
+
 from .attempts import Attempts
 from .board import Board, Entry
 from .cells import Block, Cell
@@ -26,6 +28,8 @@ class Handout:
         self.pending = 0
         """Attempts that were handed out and have not ended."""
         self.stops = Stops()
+        self.since: dict[tuple[str, Path], int] = {}
+        """Sub-runs whose inputs were kept from earlier rounds: the round in which these were made."""
         self._board = board
         self._attempts = attempts
         self._hooks = hooks
@@ -69,7 +73,7 @@ class Handout:
 
     def _attempt(self, at: int, path: Path, block: Block, position: int, origin: int) -> Ready:
         plan = self._board.plan
-        name, worker, task, inputs, needs = plan.kits[at] or plan.kit(at)
+        name, worker, task, inputs, needs, below = plan.kits[at] or plan.kit(at)
         if inputs is None or block.flags[position]:
             inputs = inputs_of(plan, self._board, at, path)
         known = self._attempts.get((at, path)) if self._attempts else None
@@ -79,8 +83,11 @@ class Handout:
         hook = plan.first_hook <= at < plan.end_hooks
         if hook:
             task = self._hooks[at]
+        if below is not None:
+            below = replace(below, since=self.since.get((name, path), self._round))
+            self._left -= len(below.definition)
         self._left -= len(task)
-        return Ready(name, path, attempt, worker, task, inputs, needs, after, delay, self._round, hook)
+        return Ready(name, path, attempt, worker, task, inputs, needs, after, delay, self._round, hook, below)
 
     def _held_back(self, entry: Entry) -> bool:
         """Does something above it still have to be confirmed dead?"""

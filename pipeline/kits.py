@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .definition import RunOptions
+from .subruns import SUBRUN, SubRun, is_bound
 from .task import COMMAND, Input, Needs, Task, pack_task
 
 if TYPE_CHECKING:
     from .plan import Plan
 
-SUBRUN = "!pipeline"
-"""The worker name of attempts that are runs of their own."""
 HOOK_WAIT = 60.0
 """The queue_timeout of a hook that has none."""
 LISTED_PARENTS = 64
 """A job with bind `store` and more direct parents than this climbs the pipeline itself for what it needs."""
 
-Kit = tuple[str, str, bytes, tuple[Input, ...] | None, Needs | None]
-"""Name, worker, task, inputs when they are the same for all instances, needs."""
+Kit = tuple[str, str, bytes, tuple[Input, ...] | None, Needs | None, SubRun | None]
+"""Name, worker, task, inputs when they are the same for all instances, needs, the run that each instance is."""
 
 
 def kit_of(plan: Plan, at: int) -> Kit:
@@ -32,7 +32,15 @@ def kit_of(plan: Plan, at: int) -> Kit:
         inputs = (Input("", (), True, None, "run"),)
     elif not plan.scoped:
         inputs = tuple(Input(plan.names[parent]) for parent in read_by(plan, at))
-    return plan.names[at], worker, pack_task(task_of(plan, at)), inputs, needs_of(plan, at)
+    return plan.names[at], worker, pack_task(task_of(plan, at)), inputs, needs_of(plan, at), _below(plan, at)
+
+
+def _below(plan: Plan, at: int) -> SubRun | None:
+    node = plan.nodes[at]
+    if node.kind != "pipeline":
+        return None
+    bound = is_bound(node, plan.is_hook(at))
+    return SubRun(node.definition or b"", None if bound else node.data, node.options or RunOptions(), bound)
 
 
 def task_of(plan: Plan, at: int) -> Task:
@@ -46,6 +54,7 @@ def task_of(plan: Plan, at: int) -> Task:
         report=plan.report.get(at, ()),
         on_error="continue" if plan.policy[at] == "continue" else None,
         complete=_complete(plan, at),
+        below=node.kind == "pipeline",
         cache=node.cache == "content",
     )
 

@@ -15,20 +15,20 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from .compile import compile_pipeline, data_of, options_of
 from .definition import Definition, RunOptions, pack_definition
 from .errors import ConfigError
-from .facts import Accepted, Cancelled, Ending, Failure, Finished, Path, Returned, RunFact
-from .kits import SUBRUN
+from .facts import Accepted, Cancelled, Ending, Finished, Path, Reopened, Returned, RunFact, Verdict
 from .local_results import LocalResults
-from .payload import pack
 from .plan import Plan
 from .progress import Progress
 from .run import Run
-from .task import Assignment, Outcome, Ready, RunHeader, unpack_task
+from .subruns import OVERDUE, PREPARE, SubRun, child_id, child_options, outcome_of
+from .task import Assignment, Needs, Outcome, Ready, RunHeader
 
 if TYPE_CHECKING:
     from ..workers.local import LocalWorkers
@@ -109,11 +109,10 @@ class _Engine:
         self._workers = workers
         self._processes = processes
         self._tell = on_event or _nobody
-        self._runner = workers.runner(self._results.fetch, max(1, processes), self._report)
         self._sequence = 0
         self._leases = itertools.count(1)
-        self._began = time.monotonic()
-        self._deadline = FOREVER if options.deadline is None else self._began + options.deadline
+        self._below: dict[str, _Engine] = {}
+        """Sub-runs that have not succeeded: another attempt goes on where they have ended."""
         self._delayed: list[tuple[float, int, Ready]] = []
         self._startable: list[tuple[int, int, float, Ready]] = []
         self._live: dict[tuple[str, Path], int] = {}
@@ -122,8 +121,12 @@ class _Engine:
         self._waiting = 0
 
     def run(self) -> Run:
+        """To the end; called again, what has not succeeded is done again, in another round."""
+        self._runner = self._workers.runner(self._results.fetch, max(1, self._processes), self._report)
+        self._began = time.monotonic()
+        self._deadline = FOREVER if self._options.deadline is None else self._began + self._options.deadline
         try:
-            self._record(Accepted(self._id, time.time(), self._options))
+            self._begin()
             while not self._concluded():
                 self._take()
                 self._halt()
@@ -134,6 +137,12 @@ class _Engine:
         return self._ended()
 
     # Facts -----------------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if not self._sequence:
+            self._record(Accepted(self._id, time.time(), self._options))
+        else:
+            self._record(Reopened(time.time(), 0, self._progress.round + 1))
 
     def _record(self, fact: RunFact) -> None:
         self._sequence += 1
@@ -195,7 +204,7 @@ class _Engine:
     def _halt(self) -> None:
         if time.monotonic() >= self._deadline:
             self._deadline = FOREVER
-            self._record(Cancelled(time.time(), 1, "deadline exceeded"))
+            self._record(Cancelled(time.time(), 1, OVERDUE))
         halted = set(self._progress.halts())
         if not halted:
             return
@@ -219,8 +228,8 @@ class _Engine:
             if self._expired(ready, due):
                 continue
             self._tell(LocalEvent("started", ready.job, ready.path, ready.attempt))
-            if ready.worker == SUBRUN:
-                self._returned(ready, self._run_below(ready))
+            if ready.below is not None:
+                self._returned(ready, self._run_below(ready, ready.below))
                 return
             lease = next(self._leases)
             assignment = self._assignment(ready, lease)
@@ -274,26 +283,36 @@ class _Engine:
 
     # Sub-runs and the end --------------------------------------------------------------------------------------------
 
-    def _run_below(self, ready: Ready) -> Outcome:
+    def _run_below(self, ready: Ready, below: SubRun) -> Outcome:
         """A job that is a pipeline: a run of its own, here, whose results are the job's result."""
-        plan = self._progress.plan
-        at = plan.find(ready.job, ready.path)
-        assert at is not None
-        definition = Plan.load(plan.nodes[at].definition or b"").definition
-        options = RunOptions(deadline=ready.needs.timeout if ready.needs is not None else None)
-        seed = repr((self._id, ready.round, ready.job, ready.path)).encode("utf-8", "surrogatepass")
-        name = blake2b(seed, digest_size=16).hexdigest()
-        data = unpack_task(ready.task).data
+        name = child_id(self._id, below.since, ready.job, ready.path)
+        engine = self._below.pop(name, None)
+        if engine is None:
+            prepared = self._prepared(ready, below)
+            if prepared.kind != "success":
+                return prepared
+            engine = self._engine_below(name, ready, below, prepared.result if below.bound else below.data)
         started = time.time()
-        below = _Engine(name, definition, data, options, self._workers, self._processes, self._telling(ready)).run()
-        if below.ok:
-            packed = pack(below.results, f"the results of {ready.job!r}")
-            return Outcome(0, "success", packed, started, below.duration or 0.0, len(packed))
-        reason = below.error.reason if below.error is not None else below.state
-        job = below.error.job if below.error is not None else None
-        text = f"its job {job!r} failed: {reason}" if job is not None else reason
-        failure = Failure("SubRunFailed", text, below.error.traceback if below.error is not None else "")
-        return Outcome(0, "failed", b"", started, below.duration or 0.0, error=failure)
+        run = engine.run()
+        if not run.ok:
+            self._below[name] = engine
+            verdict: Verdict = "cancelled" if run.state == "cancelled" else "failed"
+            kind, failure = outcome_of(verdict, run.error, engine._options.deadline)
+            return Outcome(0, kind, b"", started, run.duration or 0.0, error=failure)
+        return self._workers.answered(ready, run.results, started, run.duration or 0.0)
+
+    def _prepared(self, ready: Ready, below: SubRun) -> Outcome:
+        """The child's data, with the inputs of the job put into it."""
+        if not below.bound:
+            return Outcome(0)
+        assignment = msgspec.structs.replace(self._assignment(ready, next(self._leases)), worker=PREPARE)
+        return self._runner.run(self._header, assignment)
+
+    def _engine_below(self, name: str, ready: Ready, below: SubRun, data: bytes | None) -> _Engine:
+        definition = Plan.load(below.definition).definition
+        needs = ready.needs or Needs()
+        options = child_options(below.options, ready.job, 0, needs.timeout)
+        return _Engine(name, definition, data, options, self._workers, self._processes, self._telling(ready))
 
     def _telling(self, ready: Ready) -> OnEvent:
         """Events of a sub-run name its jobs below the job that it is."""

@@ -299,10 +299,10 @@ class Progress:
     def _cancelled(self, fact: Cancelled) -> None:
         """Only the Router knows now what it holds: an Enqueue that crossed the cancel was refused."""
         verdict = self._verdict
-        if verdict.over or verdict.cancelled is not None:
+        if verdict.over or (verdict.fixed is None and verdict.cancelled is not None):
             return
-        verdict.cancelled, verdict.held = fact.reason, False
         if verdict.fixed is None:
+            verdict.cancelled, verdict.held = fact.reason, False
             self._stop(self.board.stop(None, everything=True))
         else:
             self._stop_hooks()
@@ -340,13 +340,15 @@ class Progress:
         """A new round: what succeeded, with everything above it, stays; all the rest waits again."""
         if fact.round <= self.round:
             return
-        kept = self._kept()
+        kept, since = self._kept(), self._handout.since
         self.round, self.paused = fact.round, False
         self._origin = self.board.sequence
         self._inherited = True
         self._begin(Plan(self.plan.definition) if self.plan.forked else self.plan)
         self.board.sequence = self._origin
-        self._replay(kept)
+        self._handout.since = {
+            cell: since.get(cell, fact.round - 1) for cell in self._replay(kept) if self._is_below(cell)
+        }
 
     def _kept(self) -> dict[tuple[str, Path], Signs]:
         """Instances whose attempt returned well: a job that answered `Skip` has done what it was asked."""
@@ -359,8 +361,14 @@ class Progress:
                     kept[self.plan.names[at], path] = signs
         return kept
 
-    def _replay(self, kept: dict[tuple[str, Path], Signs]) -> None:
-        """End again at once what was kept, as it gets ready; the rest of what is ready stays so."""
+    def _is_below(self, cell: tuple[str, Path]) -> bool:
+        """Is this instance a run of its own?"""
+        at = self.plan.find(*cell)
+        return at is not None and self.plan.nodes[at].kind == "pipeline"
+
+    def _replay(self, kept: dict[tuple[str, Path], Signs]) -> list[tuple[str, Path]]:
+        """End again at once what was kept, as it gets ready; the rest of what is ready stays so, and is returned: all
+        that comes before it was kept."""
         board, rest = self.board, []
         while board.queue:
             for cell, block, position in cells(board, board.queue.popleft()):
@@ -373,6 +381,7 @@ class Progress:
         for block, position, cell in rest:
             board.put(block, position, *cell)
         self._end_groups()
+        return [(self.plan.names[at], path) for _, _, (at, path) in rest]
 
     # Work out --------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import msgspec
 
 from .definition import Amount, Bind, CommandLine, Count, Priority, Seconds
 from .facts import CacheNote, Ended, Failure, Path, Signs
+from .subruns import SubRun
 
 COMMAND = "!command"
 """The worker name of attempts that run a command line: any Broker that runs commands can take them."""
@@ -31,6 +32,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_error: str | None = None
     complete: bool = False
     """The inputs hold every result above the job: there is nothing to climb for."""
+    below: bool = False
+    """Its worker is a pipeline: attempts only prepare the sub-run, or collect its results."""
     cache: bool = False
     """An earlier result of the same code on the same input may stand for this one."""
 
@@ -59,7 +62,8 @@ class Input(msgspec.Struct, frozen=True, array_like=True):
     many: bool = False
     element: Count | None = None
     kind: str = "success"
-    """How that upstream ended: `failed` hands over the failure record, `skipped` nothing."""
+    """How that upstream ended: `failed` hands over the failure record, `skipped` nothing. Of kind `run` it is all
+    results of a run: of the sub-run that `job` names by its id, or of the attempt's own."""
     keyed: tuple[Path, ...] | None = None
     """The instances of a group or window, when they are not simply all below `path`."""
 
@@ -80,6 +84,13 @@ class Ready(msgspec.Struct, frozen=True, array_like=True):
     """Seconds to wait after that fact."""
     round: Count = 0
     hook: bool = False
+    below: SubRun | None = None
+    """The attempt is a run of its own."""
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it brings along: what it has to do, and the pipeline that it is."""
+        return len(self.task) + (len(self.below.definition) if self.below is not None else 0)
 
 
 JOURNAL = "journal"

@@ -17,8 +17,10 @@ from ..pipeline.answers import RetryAfter
 from ..pipeline.errors import JobCancelled, JobError, JobTimeout, StoreError, Superseded
 from ..pipeline.facts import Ended, Failure, Signs
 from ..pipeline.payload import pack
+from ..pipeline.subruns import PREPARE
 from ..pipeline.task import Assignment, Outcome, RunHeader, Task, unpack_task
 from .answers import InvalidAnswer, understand
+from .below import BELOW
 from .capture import Capture, tail
 from .catalog import Catalog
 from .command import runnable_of
@@ -78,7 +80,7 @@ class Execution:
             task, runnable = self._known(assignment.task)
             attempt = Attempt(header, assignment, task, runnable, self._reader)
             answer = self._work(attempt)
-            result, signs = understand(answer, task)
+            result, signs = (answer, None) if assignment.worker == PREPARE else understand(answer, task)
             packed = pack(result, "the result")
             ref = self._kept(attempt, result, packed, signs)
         except BaseException as error:
@@ -113,7 +115,9 @@ class Execution:
         known = self._tasks.get(packed)
         if known is None:
             task = unpack_task(packed)
-            if task.command is None:
+            if task.below:
+                found = BELOW
+            elif task.command is None:
                 found = self._catalog[task.worker]
             else:
                 found = runnable_of(task.worker, task.command, self._interruption)
@@ -128,7 +132,10 @@ class Execution:
         token = running.set(CurrentJob(attempt.assignment, attempt, interruption, self._report))
         try:
             interruption.open()
-            value = self._retrieved(attempt) if bind == "store" else attempt.value()
+            if attempt.runnable is BELOW:
+                value = None
+            else:
+                value = self._retrieved(attempt) if bind == "store" else attempt.value()
             answer = attempt.runnable.invoke(bind, value, attempt)
             if type(answer) is CoroutineType:
                 answer = self._coroutines.run(answer)
@@ -164,7 +171,7 @@ class Execution:
             self._interruption.close()
 
     def _save(self, attempt: Attempt, result: Any) -> None:
-        if self._keeper.saves:
+        if self._keeper.saves and attempt.runnable is not BELOW:
             self._in_store = True
             self._keeper.save(attempt.info(), result)
             self._in_store = False

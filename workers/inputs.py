@@ -98,7 +98,7 @@ class Attempt:
     def _read(self, entry: Supplied) -> Any:
         assignment = self.assignment
         if entry.input.kind == "run":
-            return self._reader.results(assignment.run)
+            return self._reader.results(entry.input.job or assignment.run)
         return self._reader.supplied(assignment.run, assignment.round, entry)
 
     def _laid_over(self) -> Any:
@@ -116,13 +116,25 @@ class Attempt:
         return below if own is None else own
 
 
+def bound_value(attempt: Attempt) -> Any:
+    """What comes before a job and nothing else; under names it is a dict."""
+    bind = attempt.task.bind
+    if bind == "named":
+        return _over({}, attempt)
+    value = {} if bind in ("store", "literal") else attempt.value()
+    return {} if value is NOTHING else value
+
+
 def _args(attempt: Attempt) -> list[Any]:
     return [None if value is NOTHING else value for value in attempt.upstream_values()]
 
 
 def _named(attempt: Attempt) -> dict[str, Any]:
     data = attempt.data
-    given = dict(data) if isinstance(data, dict) else {} if data is None else {"data": data}
+    return _over(dict(data) if isinstance(data, dict) else {} if data is None else {"data": data}, attempt)
+
+
+def _over(given: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
     for entry, value in zip(attempt.assignment.inputs, attempt.upstream_values(), strict=True):
         if value is not NOTHING:
             given[RUN if entry.input.kind == "run" else entry.input.job] = value

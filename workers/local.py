@@ -17,10 +17,12 @@ from typing import Any
 
 from ..pipeline.definition import Definition, Node
 from ..pipeline.errors import ConfigError, NotFound
-from ..pipeline.facts import Ended
+from ..pipeline.facts import Ended, Failure, Signs
+from ..pipeline.payload import pack
 from ..pipeline.plan import Plan
-from ..pipeline.task import Assignment, Given, Outcome, RunHeader, Want, unpack_task
+from ..pipeline.task import Assignment, Given, Outcome, Ready, RunHeader, Want, unpack_task
 from ..stores.pipeline import PipelineStore
+from .answers import InvalidAnswer, understand
 from .catalog import Catalog
 from .channel import Channel
 from .execution import Execution
@@ -93,6 +95,16 @@ class LocalWorkers:
 
     def runner(self, fetch: Fetch, size: int, report: Report) -> LocalRunner:
         return LocalRunner(self._catalog, self.keeper, self._lender, fetch, size, report)
+
+    def answered(self, ready: Ready, results: dict[str, Any], started: float, duration: float) -> Outcome:
+        """The results of a sub-run as the outcome of its job."""
+        try:
+            result, signs = understand(results, unpack_task(ready.task))
+        except InvalidAnswer as error:
+            failure = Failure(type(error).__name__, str(error))
+            return Outcome(0, "failed", b"", started, duration, signs=Signs(invalid=str(error)), error=failure)
+        packed = pack(result, f"the results of {ready.job!r}")
+        return Outcome(0, "success", packed, started, duration, len(packed), signs=signs)
 
     def keeper(self, lent: LentStore | None = None) -> Storekeeper:
         """The store as an `Execution` wants it: made when it is first needed, or the one that was given."""
