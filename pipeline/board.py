@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
-from . import branches
+from . import branches, windows
 from .cells import Block, Cell, Cells
 from .facts import Path
 from .plan import ALWAYS, ON_SUCCESS, Plan
@@ -119,8 +119,10 @@ class Board(Cells):
 
     def decide(self, block: Block, position: int, at: int, path: Path, work: Work) -> None:
         """All parents have ended: it is ready, or ends without work."""
-        code = self.rule(at, block.flags[position])
         gate = self.plan.nodes[at].kind == "gate"
+        if gate and at in self.plan.streams:
+            windows.advance(self, at, path, work)
+        code = self.rule(at, block.flags[position])
         if code == READY and not gate:
             block.state[position] = READY
             block.wait[position] = -self.sequence
@@ -129,7 +131,7 @@ class Board(Cells):
         if code == READY:
             code = SUCCESS
             if at in self.plan.grouped:
-                branches.group(self, at, path)
+                branches.group(self, at, path, work)
         block.state[position] = code
         self.open -= 1
         work.append((at, path, code))

@@ -2,7 +2,8 @@
 
 When a spread job has returned, every job in its scope gets a block with one cell per element; those that wait for
 nothing more are one range of work, however long the list is. When the last branch below a path has ended, the gather
-there is told. A gather that groups sorts what has closed into portions, and opens branches of its own for them.
+there is told. A gather that groups sorts what has closed into portions, and opens branches of its own for them; most
+windows need not wait for that (`windows`).
 
 The functions here belong to `Board`: they are carried out while it carries an end on to those after it.
 """
@@ -12,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from . import windows
 from .cells import Block, Cell
 from .facts import Path
 from .scopes import CLOSES, OPENS
-from .states import BLOCKED, CANCELLED, DATA, FAILURE, OPEN, READY, SKIP, SKIPPED, STOP, SUCCESS
+from .states import BLOCKED, CANCELLED, DATA, FAILURE, OPEN, READY, SKIP, SKIPPED, STOP, SUCCESS, WAITING
 
 if TYPE_CHECKING:
     from .board import Board, Work
@@ -29,14 +31,24 @@ def ended(board: Board, at: int, path: Path, code: int, flag: int, work: Work) -
     plan = board.plan
     opens = plan.nodes[at].spread or at in plan.grouped
     if opens and code != SUCCESS:
-        board.lengths[at, path] = 0
+        board.lengths.setdefault((at, path), 0)
+    if at in plan.feeds:
+        windows.feed(board, at, path, work)
     for gather, depth in plan.gathers.get(at, ()):
         if depth == len(path):
             board.reach(gather, path, flag, work)
     if opens:
-        open_all(board, at, path, 0 if code == SUCCESS else flag & ~DATA, work)
+        _open(board, at, path, 0 if code == SUCCESS else flag & ~DATA, work)
     if at in plan.closes and len(path) > plan.closes[at]:
-        _count(board, at, path[:-1], flag, work)
+        count(board, at, path[:-1], flag, work)
+
+
+def _open(board: Board, at: int, path: Path, flag: int, work: Work) -> None:
+    if at in board.plan.streams and windows.finish(board, at, path, flag, work):
+        return
+    open_all(board, at, path, flag, work)
+    if at in board.plan.feeds:
+        windows.feed(board, at, path, work)
 
 
 def open_all(board: Board, opener: int, path: Path, flag: int, work: Work) -> None:
@@ -45,10 +57,10 @@ def open_all(board: Board, opener: int, path: Path, flag: int, work: Work) -> No
     plan, depth, count = board.plan, len(path), board.lengths[opener, path]
     fresh: list[tuple[int, Block]] = []
     empty: list[int] = []
-    for at in (*plan.members.get(opener, ()), *board.more_members.get((opener, path), ())):
+    for at in members_of(board, opener, path):
         if flag:
-            board.ghosts[at] = CANCELLED if board.stopped else _GHOSTS[flag & -flag]
-        if at in plan.closes and plan.closes[at] <= depth:
+            board.ghosts[at] = ghost_of(board, flag)
+        if is_counted(board, at, path):
             board.counting[at, path] = [count, flag]
             if not count:
                 empty.append(at)
@@ -59,6 +71,32 @@ def open_all(board: Board, opener: int, path: Path, flag: int, work: Work) -> No
             _begin(board, at, path, block, work)
     for at in empty:
         _closed(board, at, path, work)
+
+
+def members_of(board: Board, opener: int, path: Path) -> tuple[int, ...]:
+    """The nodes that have branches for each of an opener's."""
+    return (*board.plan.members.get(opener, ()), *board.more_members.get((opener, path), ()))
+
+
+def is_counted(board: Board, at: int, path: Path) -> bool:
+    """Does somebody gather the branches of this node that are below the path?"""
+    return board.plan.closes.get(at, len(path) + 1) <= len(path)
+
+
+def ghost_of(board: Board, flag: int) -> int:
+    """How that ended which has no branch."""
+    return CANCELLED if board.stopped else _GHOSTS[flag & -flag]
+
+
+def one_more(board: Board, at: int, path: Path) -> Block:
+    """A block with one more cell than it had; the first makes it."""
+    block = board.blocks.setdefault((at, path), Block(bytearray(), bytearray(), []))
+    wait, flags = _arrived(board, at, (*path, len(block.state)))
+    block.state.append(WAITING)
+    block.flags.append(flags)
+    block.wait.append(wait)
+    board.open += 1
+    return block
 
 
 def _block(board: Board, at: int, path: Path, count: int) -> Block:
@@ -110,7 +148,7 @@ def _begin(board: Board, at: int, path: Path, block: Block, work: Work) -> None:
             board.decide(block, index, at, (*path, index), work)
 
 
-def _count(board: Board, at: int, path: Path, flag: int, work: Work) -> None:
+def count(board: Board, at: int, path: Path, flag: int, work: Work) -> None:
     """One branch less that is open below this path. A skipped branch is left out of a gather, and says no more."""
     counting = board.counting[at, path]
     counting[0] -= 1
@@ -142,8 +180,11 @@ def _closed(board: Board, at: int, path: Path, work: Work) -> None:
 # Groups --------------------------------------------------------------------------------------------------------------
 
 
-def group(board: Board, opener: int, path: Path) -> None:
+def group(board: Board, opener: int, path: Path, work: Work) -> None:
     """Sort the results that have closed into portions, by key or in windows, in index order."""
+    if opener in board.plan.streams:
+        windows.flush(board, opener, path, work)
+        return
     rule = board.plan.nodes[board.plan.grouped[opener]].gather
     assert rule is not None
     portions: list[list[Cell]] = []
@@ -166,13 +207,19 @@ def _items(board: Board, opener: int, path: Path) -> Iterator[Cell]:
     plan = board.plan
     depth = len(plan.scope[opener])
     for parent in plan.items(opener):
-        for where, block, position in board.instances(parent, path[: min(depth, len(plan.scope[parent]))]):
-            if not gives(board, block.state[position], parent, where, opener):
-                continue
-            if plan.nodes[parent].spread:
-                yield from ((parent, (*where, index)) for index in range(board.lengths[parent, where]))
-            else:
-                yield parent, where
+        for where, _, _ in board.instances(parent, path[: min(depth, len(plan.scope[parent]))]):
+            yield from items_of(board, opener, parent, where)
+
+
+def items_of(board: Board, opener: int, parent: int, path: Path) -> Iterator[Cell]:
+    """What an instance that has ended gives to be grouped."""
+    state = board.state_of(parent, path)
+    if state is None or not gives(board, state, parent, path, opener):
+        return
+    if board.plan.nodes[parent].spread:
+        yield from ((parent, (*path, index)) for index in range(board.lengths[parent, path]))
+    else:
+        yield parent, path
 
 
 def gives(board: Board, state: int, parent: int, path: Path, at: int) -> bool:

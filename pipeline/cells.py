@@ -8,11 +8,15 @@ made when the spread above has returned.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from .facts import Path
 from .plan import Plan
 from .scopes import CLOSES, DOWN
 from .states import CANCELLED, FAILURE, FLAGS, HANDED, OPEN, READY, WAITING
+
+if TYPE_CHECKING:
+    from .windows import Stream
 
 Cell = tuple[int, Path]
 """An instance: the number of its node, and its index path."""
@@ -56,6 +60,8 @@ class Cells:
         """Per node that is gathered, and path: branches that have not closed yet, flags of those that have."""
         self.portions: dict[Cell, list[list[Cell]]] = {}
         """Per opener of groups, and path: the instances in each group."""
+        self.streams: dict[Cell, Stream] = {}
+        """Per opener of windows that open one by one, and path: how far it is."""
         self.ghosts: dict[int, int] = {}
         """Nodes that will not have a branch because their spread returned no list: how that ended."""
         self.keys: dict[Cell, dict[str, str]] = {}
@@ -134,8 +140,9 @@ class Cells:
         for _, block in self.blocks_of(at):
             for state in set(block.state):
                 counts[state] = counts.get(state, 0) + block.state.count(state)
-        if not counts and at in self.ghosts:
-            counts[self.ghosts[at]] = 1
+        ghost = self.ghosts.get(at)
+        if ghost is not None and (not counts or ghost == CANCELLED):
+            counts[ghost] = counts.get(ghost, 0) + 1
         return counts
 
     def validate(self) -> None:

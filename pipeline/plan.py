@@ -102,6 +102,10 @@ class Plan:
         """Per node of branches whose ends are counted: down to which depth."""
         self.report: dict[int, tuple[str, ...]] = {}
         """The keys of a node's results that a gather groups by."""
+        self.streams: set[int] = set()
+        """The openers of windows that open one by one."""
+        self.feeds: dict[int, list[tuple[int, int]]] = {}
+        """Per node that such windows wait for: their opener, and its depth."""
 
     def _prepare_grafts(self) -> None:
         self.forked = False
@@ -129,6 +133,8 @@ class Plan:
                 self.members.setdefault(opener, []).append(at)
         for at in self.order:
             self.note_gathers(at)
+        for opener in self.grouped:
+            self.note_stream(opener)
 
     def _add_grouper(self, at: int, number: int, scope: Scope) -> None:
         """The opener takes over the edges of the node that groups; the node itself comes after its opener only."""
@@ -151,6 +157,16 @@ class Plan:
             for parent in self.items(at):
                 known = self.report.get(parent, ())
                 self.report[parent] = known if rule.by in known else (*known, rule.by)
+
+    def note_stream(self, opener: int) -> None:
+        """Windows need not wait for the end of all branches when there is one job above, in those branches."""
+        node, parents = self.nodes[self.grouped[opener]], self.parents[opener]
+        sized = node.gather is not None and node.gather.size is not None
+        if sized and node.when == "success" and self.modes[opener] == (CLOSES,) and self.items(opener):
+            self.streams.add(opener)
+            depth = len(self.scope[opener])
+            for at in (parents[0], *self.scope[parents[0]][depth:]):
+                self.feeds.setdefault(at, []).append((opener, depth))
 
     def _note_gather(self, parent: int, at: int) -> None:
         """A spread that is gathered without a job between is closed already when its own instances have ended."""

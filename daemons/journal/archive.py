@@ -20,6 +20,8 @@ from .tables import STATE, below_key, key_path, path_key
 
 PAGE_BYTES = 1024 * 1024
 PAGE_FACTS = 5000
+NIL = b"\xc0"
+"""None, packed: a job that answered `Skip` has no other result."""
 MANY = 200
 """Ids in one question."""
 
@@ -191,10 +193,12 @@ class Archive:
         seq, kind, job, path, _, body, result, crc = row
         if not is_result_whole(seq, result, crc):
             raise JournalDamaged(str(self.path), f"the result in fact {seq} (job {job!r}) is not what was written")
-        if result is not None and kind == "success":
+        if result is not None and result != NIL and kind == "success":
             return Kept(kind, result, None, len(result), None, job, key_path(path))
         fact = unpack_fact(body)
         assert isinstance(fact, Returned)
+        if kind == "success" and fact.signs is not None and fact.signs.skip is not None:
+            return Kept("skipped", None, None, 0, None, job, fact.path)
         return Kept(kind, result, fact.ref, fact.size, fact.error, job, fact.path)
 
     # Requests ---------------------------------------------------------------------------------------------------

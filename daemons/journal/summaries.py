@@ -43,7 +43,8 @@ class Tombstone(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """How an instance ended, and what of it is kept: `value` packed, or `ref`, or (not a success) the failure."""
+    """How an instance ended, and what of it is kept: `value` packed, or `ref`, or (not a success) the failure; nothing
+    of one that is `skipped`."""
 
     kind: str
     value: bytes | None

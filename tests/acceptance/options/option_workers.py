@@ -1,0 +1,246 @@
+"""Workers for the tests of what jobs can ask for; the same file serves both engines."""
+
+import datetime
+import decimal
+import json
+import os
+import pathlib
+import time
+import uuid
+
+from headrace import Skip, current, worker
+
+
+def wait_for(file, seconds=60):
+    """A fact that another job, or the test, makes true."""
+    end = time.monotonic() + seconds
+    while not os.path.exists(file):
+        if time.monotonic() > end:
+            raise TimeoutError(f"nobody made {file}")
+        time.sleep(0.01)
+
+
+def note(folder, line):
+    with open(os.path.join(folder, "noted"), "a", encoding="utf-8") as file:
+        file.write(f"{json.dumps(line)}\n")
+
+
+# Input ----------------------------------------------------------------------------------------------------------------
+
+
+@worker
+def one():
+    return 1
+
+
+@worker
+def two():
+    return 2
+
+
+@worker
+def parts():
+    return {"one": 1, "two": 2}
+
+
+@worker
+def from_store(one, two, greeting):
+    return [one, two, greeting]
+
+
+@worker
+def received(*args, **named):
+    """What it was called with."""
+    return {"args": list(args), "named": named}
+
+
+@worker(name="echoed")
+def echoed(value=None):
+    return value
+
+
+@worker
+def blob(size):
+    return "x" * size
+
+
+@worker
+def length_of(value):
+    return len(value)
+
+
+@worker
+def extended():
+    return {
+        "datetime": datetime.datetime(2024, 2, 29, 12, 30, tzinfo=datetime.UTC),
+        "decimal": decimal.Decimal("1.10"),
+        "uuid": uuid.UUID(int=7),
+        "set": {1, 2},
+        "tuple": (1, (2, 3)),
+        "complex": 1 + 2j,
+        "path": pathlib.PurePosixPath("/a/b"),
+        "bytes": b"\x00\xff",
+        "large": 2**100,
+    }
+
+
+@worker
+def arrays():
+    import numpy
+
+    return numpy.arange(6, dtype="int16").reshape(2, 3)
+
+
+@worker
+def tables():
+    import pandas
+    import pyarrow
+
+    frame = pandas.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+    return {"pandas": frame, "pyarrow": pyarrow.table({"n": [1, 2, 3]})}
+
+
+@worker
+def types_of(value):
+    return {name: type(part).__name__ for name, part in value.items()}
+
+
+@worker
+def shape_of(value):
+    return [type(value).__name__, str(value.dtype), list(value.shape), int(value.sum())]
+
+
+@worker
+def unsupported():
+    return {"deep": [1, {"here": object()}]}
+
+
+@worker
+def shared():
+    return {"list": []}
+
+
+@worker(name="spoil")
+def spoil(number, given):
+    """Changes what it was given: nobody else may see that."""
+    given["list"].append(number)
+    return given["list"]
+
+
+# Branches -------------------------------------------------------------------------------------------------------------
+
+
+@worker(requires=["count"])
+def numbers(count):
+    return list(range(count))
+
+
+@worker
+def below(number):
+    """A list for every number: 0 gives none."""
+    return [number * 10 + index for index in range(number)]
+
+
+@worker
+def double(number):
+    return number * 2
+
+
+@worker
+def collect(items):
+    return items
+
+
+@worker
+def total(items):
+    return sum(items)
+
+
+@worker
+def tagged(number):
+    return {"kind": "odd" if number % 2 else "even", "number": number}
+
+
+@worker
+def untagged(number):
+    return {"number": number}
+
+
+@worker
+def kinds(items):
+    return [items[0]["kind"], [item["number"] for item in items]]
+
+
+@worker
+def pair(left, right):
+    return [left, right]
+
+
+@worker
+def only_even(number):
+    return number if number % 2 == 0 else Skip(f"{number} is odd")
+
+
+@worker
+def picky(number):
+    if number == 2:
+        raise ValueError("it is two")
+    return number
+
+
+@worker
+def size_of(blob, number):
+    return len(blob) + number
+
+
+@worker
+def slow_first(number):
+    """The branch 0 goes on only when the end of branch 3 was seen further down."""
+    if number == 0:
+        wait_for(os.path.join(current().data["folder"], "seen"))
+    return number
+
+
+@worker
+def see(number):
+    if number == 3:
+        pathlib.Path(current().data["folder"], "seen").touch()
+    return number
+
+
+@worker
+def slow_last(number):
+    """The last branch goes on only when a window of the first ones was seen."""
+    if number == 3:
+        wait_for(os.path.join(current().data["folder"], "seen"))
+    return number
+
+
+@worker
+def see_window(items):
+    if 0 in items:
+        pathlib.Path(current().data["folder"], "seen").touch()
+    return items
+
+
+@worker
+def never(number):
+    return Skip("never")
+
+
+@worker
+def size_of_text(text):
+    return len(text)
+
+
+@worker
+def large_list(count, size):
+    return ["x" * size] * count
+
+
+@worker
+def told(**what):
+    """A hook: writes down what it was told, where there is a folder for that."""
+    if "folder" in what:
+        note(what["folder"], [what["state"], what["result"], what["error"] and what["error"]["reason"]])
+    return what["result"]
