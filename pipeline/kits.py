@@ -55,7 +55,7 @@ def task_of(plan: Plan, at: int) -> Task:
         on_error="continue" if plan.policy[at] == "continue" else None,
         complete=_complete(plan, at),
         below=node.kind == "pipeline",
-        cache=node.cache == "content",
+        cache=node.cache == "content" and node.kind == "job",
     )
 
 

@@ -37,23 +37,29 @@ class ValuesFolder:
         except OSError as error:
             raise ConfigError(f"the values folder {self.path} cannot be used: {error}") from error
 
-    def write(self, run: str, job: str, path: tuple[int, ...], lease: int, data: bytes) -> str:
-        """Keep the value; the answer is its reference. Writing the same one again is harmless."""
+    def write(
+        self, run: str, job: str, path: tuple[int, ...], lease: int, data: bytes, source: Path | None = None
+    ) -> str:
+        """Keep the value; the answer is its reference. Writing the same one again is harmless.
+
+        `source`: a file with the same content, synced, which nobody ever changes. It is linked where that can be.
+        """
         parts = (filename(run), filename(job), filename(".".join(map(str, path))) if path else _ROOT_PATH)
         folder = self.path.joinpath(*parts)
         name = f"{lease:016x}"
         temporary = folder / f".{name}.{os.getpid()}"
         try:
             self._make_folders(folder)
-            write_synced(temporary, data)
+            _fill(temporary, data, source)
         except FileNotFoundError:  # removed with its run since this process made it
             self._synced.clear()
             self._make_folders(folder)
-            write_synced(temporary, data)
+            _fill(temporary, data, source)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
         os.replace(temporary, folder / name)
+        temporary.unlink(missing_ok=True)  # two names of one file are not replaced by each other
         sync_folder(folder)
         return "/".join((*parts, name))
 
@@ -76,7 +82,7 @@ class ValuesFolder:
 
     def remove(self, ref: str) -> None:
         """One value that nobody needs: its attempt was superseded. A missing one is fine."""
-        self._file(ref).unlink(missing_ok=True)
+        self.file(ref).unlink(missing_ok=True)
 
     def remove_run(self, run: str) -> None:
         """Everything of a run. A missing one is fine; after a crash in the middle call it again."""
@@ -97,11 +103,11 @@ class ValuesFolder:
 
     def _open(self, ref: str) -> BinaryIO:
         try:
-            return open(self._file(ref), "rb")
+            return open(self.file(ref), "rb")
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise NotFound("value", ref, f"it may have been pruned with its run; looked in {self.path}") from None
 
-    def _file(self, ref: str) -> Path:
+    def file(self, ref: str) -> Path:
         """References come from the wire: none may lead out of the folder."""
         parts = ref.split("/")
         if len(parts) != 4 or any(not part or part.startswith(".") or "\0" in part for part in parts):

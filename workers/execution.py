@@ -15,12 +15,13 @@ from typing import Any
 
 from ..pipeline.answers import RetryAfter
 from ..pipeline.errors import JobCancelled, JobError, JobTimeout, StoreError, Superseded
-from ..pipeline.facts import Ended, Failure, Signs
+from ..pipeline.facts import CacheNote, Ended, Failure, Signs
 from ..pipeline.payload import pack
 from ..pipeline.subruns import PREPARE
 from ..pipeline.task import Assignment, Outcome, RunHeader, Task, unpack_task
 from .answers import InvalidAnswer, understand
 from .below import BELOW
+from .cache.cache import Cache, Look
 from .capture import Capture, tail
 from .catalog import Catalog
 from .command import runnable_of
@@ -50,6 +51,7 @@ class Execution:
         reader: Reader,
         *,
         values: Values | None = None,
+        cache: Cache | None = None,
         inline_limit: int | None = INLINE_LIMIT,
         interruption: Interruption | None = None,
         capture: Capture | None = None,
@@ -60,6 +62,7 @@ class Execution:
         self._keeper = keeper
         self._reader = reader
         self._values = values
+        self._cache = cache
         self._inline_limit = inline_limit
         self._interruption = interruption or Interruption()
         self._capture = capture
@@ -80,9 +83,15 @@ class Execution:
             task, runnable = self._known(assignment.task)
             attempt = Attempt(header, assignment, task, runnable, self._reader)
             answer = self._work(attempt)
-            result, signs = (answer, None) if assignment.worker == PREPARE else understand(answer, task)
-            packed = pack(result, "the result")
+            look = attempt.look
+            if look is not None and look.found is not None:
+                result, signs, packed = self._of_earlier(look, task)
+            else:
+                result, signs = (answer, None) if assignment.worker == PREPARE else understand(answer, task)
+                packed = pack(result, "the result")
             ref = self._kept(attempt, result, packed, signs)
+            if look is not None and look.found is None:
+                self._keep(look, attempt, packed, signs, ref, clock)
         except BaseException as error:
             interruption.close()
             if self._interactive and isinstance(error, KeyboardInterrupt):
@@ -102,6 +111,7 @@ class Execution:
             None,
             True,
             None if self._capture is None else self._capture.attempt_ended(),
+            None if look is None else look.note,
         )
 
     def close(self) -> None:
@@ -136,6 +146,8 @@ class Execution:
                 value = None
             else:
                 value = self._retrieved(attempt) if bind == "store" else attempt.value()
+            if attempt.task.cache and self._look(attempt, value).found is not None:
+                return None
             answer = attempt.runnable.invoke(bind, value, attempt)
             if type(answer) is CoroutineType:
                 answer = self._coroutines.run(answer)
@@ -180,12 +192,40 @@ class Execution:
         values, assignment = self._values, attempt.assignment
         assert values is not None
 
+        found = None if attempt.look is None else attempt.look.found
+        source = None if found is None else found.file
+
         def write() -> str:
-            return values.write(assignment.run, assignment.job, assignment.path, assignment.lease, packed)
+            return values.write(assignment.run, assignment.job, assignment.path, assignment.lease, packed, source)
 
         ref = self._keeper.patiently("write", write, repr(assignment.attempt_key), name="the values folder")
         self._reader.keep(ref, packed)
         return ref
+
+    # The cache ------------------------------------------------------------------------------------------------------
+
+    def _look(self, attempt: Attempt, value: Any) -> Look:
+        if self._cache is None:
+            look = Look(CacheNote("refused", "", "this process has no cache"))
+        else:
+            look = self._cache.look(attempt, value, answer=self._keeper.saves or bool(attempt.task.report))
+        attempt.look = look
+        return look
+
+    def _of_earlier(self, look: Look, task: Task) -> tuple[Any, Signs | None, bytes]:
+        """What an earlier attempt has returned. Its answer is made again only where somebody reads it."""
+        assert look.found is not None
+        if not self._keeper.saves and not task.report:
+            return None, look.found.entry.signs, look.found.packed
+        return *understand(look.answer, task), look.found.packed
+
+    def _keep(
+        self, look: Look, attempt: Attempt, packed: bytes, signs: Signs | None, ref: str | None, clock: float
+    ) -> None:
+        if self._cache is None:
+            return
+        source = None if ref is None or self._values is None else self._values.file(ref)
+        self._cache.keep(look, attempt, packed, signs, time.perf_counter() - clock, source)
 
     # The way of a bad one -------------------------------------------------------------------------------------------
 
@@ -215,6 +255,7 @@ class Execution:
             failure,
             not isinstance(error, Superseded),
             region,
+            None if attempt is None or attempt.look is None else attempt.look.note,
         )
 
     def _judged(

@@ -20,6 +20,7 @@ from typing import Any
 from ..pipeline.errors import JobError
 from ..pipeline.payload import unpack
 from ..pipeline.task import Assignment, RunHeader, Supplied, Task
+from .cache.cache import Look
 from .kept import unpacked
 from .reading import Reader
 from .runnable import NOTHING, Runnable
@@ -33,7 +34,7 @@ _UNREAD = object()
 class Attempt:
     """One attempt with everything that is known of it; what costs something is made when it is asked for."""
 
-    __slots__ = ("_data", "_reader", "assignment", "header", "runnable", "task", "upstream")
+    __slots__ = ("_data", "_reader", "assignment", "header", "look", "runnable", "task", "upstream")
 
     def __init__(
         self, header: RunHeader, assignment: Assignment, task: Task, runnable: Runnable, reader: Reader
@@ -45,6 +46,8 @@ class Attempt:
         self.upstream = Upstream(reader, assignment, task.complete)
         self._reader = reader
         self._data: Any = _UNREAD
+        self.look: Look | None = None
+        """What came of its look into the cache, when its job has one."""
 
     @property
     def data(self) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path as FilePath
 from typing import Any, Protocol
 
 import msgspec
@@ -39,7 +40,11 @@ class Values(Protocol):
 
     def read(self, ref: str) -> bytes: ...
 
-    def write(self, run: str, job: str, path: Path, lease: int, data: bytes) -> str: ...
+    def write(
+        self, run: str, job: str, path: Path, lease: int, data: bytes, source: FilePath | None = None
+    ) -> str: ...
+
+    def file(self, ref: str) -> FilePath: ...
 
 
 class Reader:
