@@ -13,7 +13,8 @@ from ...pipeline.task import Given, Want
 from ..journal.archive import Archive, Kept, Summary
 from ..protocol import Ask, Failed, Told
 from .cluster import Cluster
-from .items import Item, State
+from .items import Item
+from .reasons import why_waiting
 from .runs import OpenRun
 from .values import ValueReader
 
@@ -77,17 +78,10 @@ class Answers:
         running = [item for item in items if item.leased]
         waiting = [item for item in items if not item.leased]
         return {
-            "queued": [[*item.key, self._why(item)] for item in waiting],
+            "queued": [[*item.key, why_waiting(self._cluster, item)] for item in waiting],
             "running": [_running(item) for item in running],
             "counts": {"live": len(run.live), "leased": run.leased} if run else {},
         }
-
-    def _why(self, item: Item) -> str:
-        if why := item.run.why_blocked():
-            return why
-        if item.state is State.HELD:
-            return "it waits for its delay, or for Brokers to come back after a restart"
-        return self._cluster.queues.why_waiting(item.ready)
 
     def _facts(self, ask: Ask) -> Body:
         after = _whole(ask, "after", 0, 0, 1 << 62)

@@ -19,6 +19,7 @@ from .cluster import Cluster
 from .effects import Forget, Lookup, Tell
 from .items import Item, Key, State
 from .members import BrokerMember
+from .reasons import why_waiting
 from .runs import OpenRun
 
 logger = logging.getLogger(__name__)
@@ -349,7 +350,7 @@ class Leasing:
             settled_by = self.cluster.began_at + self.cluster.rules.hand_on
             self.cluster.timers.set(max(settled_by, self.cluster.now + GRACE), ("expire", item))
             return
-        why = item.run.why_blocked() or self.cluster.queues.why_waiting(item.ready)
+        why = why_waiting(self.cluster, item)
         error = Failure("QueueTimeout", f"it waited longer than its queue_timeout of {item.patience:g} s: {why}")
         self.end(item, "expired", error)
 

@@ -208,35 +208,8 @@ class Queues:
         for name in self.counted(shape):
             self.used[name] = self.used.get(name, 0) + sign
 
-    # Reading ----------------------------------------------------------------------------------------------------
-
-    def why_waiting(self, ready: Ready) -> str:
-        """Why an item of this shape is not running, in words."""
-        shape = Shape.of(ready)
-        limits = self.counted(shape)
-        unknown = [name for name in limits if name not in self.limits]
-        if unknown:
-            return f"the Router has no limit named {', '.join(unknown)}"
-        if not self._brokers:
-            return "no Broker is connected"
-        lane = Lane(shape)
-        if not any(broker.serves(lane) for broker in self._brokers):
-            return f"no Broker offers {shape}; {self._closest(shape)}"
-        full = [f"{name} ({self.used[name]} of {self.limits[name]})" for name in limits if self.taken(name)]
-        if full:
-            return f"the limit {', '.join(full)} is taken"
-        return "every Broker that could run it is busy"
-
     def taken(self, limit: str) -> bool:
         return self.used.get(limit, 0) >= self.limits.get(limit, 0)
-
-    def _closest(self, shape: Shape) -> str:
-        able = [broker for broker in self._brokers if shape.worker in broker.workers]
-        if able:
-            return f"{len(able)} Broker(s) have the worker but not the role or resources"
-        names = sorted({name for broker in self._brokers for name in broker.workers if name != COMMAND})
-        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-        return f"the connected ones have {shown or 'no workers'}"
 
     # Inside -----------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from dispatching import World, restarted
 
 from headrace.daemons.dispatch.cluster import Known
 from headrace.daemons.dispatch.effects import Load, Lookup, Send
+from headrace.daemons.dispatch.reasons import why_waiting
 from headrace.daemons.protocol import (
     Again,
     Beat,
@@ -211,7 +212,7 @@ def test_a_job_for_a_worker_that_nobody_has_waits_with_its_reason(world: World) 
     one = world.dispatch.cluster.runs["r1"]
     world.say("pipeliner", Enqueue("r1", one.take, 0, one.last, [Ready("A", (), 1, "Missing", b"task")]))
     (item,) = one.live.values()
-    why = world.dispatch.cluster.queues.why_waiting(item.ready)
+    why = why_waiting(world.dispatch.cluster, item)
     assert "no Broker offers worker Missing" in why and "W" in why
     world.broker("able", workers=("Missing",))
     assert len(world.assigned("able")) == 1
@@ -279,7 +280,7 @@ def test_role_slots_and_resources_are_kept(world: World) -> None:
     assert sorted(one.job for one in world.assigned()) == ["A", "C"]
     world.enqueue("r1", "E", needs=Needs(role="encode"))
     (item,) = [one for one in world.dispatch.cluster.runs["r1"].live.values() if one.ready.job == "E"]
-    assert "not the role" in world.dispatch.cluster.queues.why_waiting(item.ready)
+    assert "not encode" in why_waiting(world.dispatch.cluster, item)
 
 
 def test_no_more_of_a_run_than_max_active_runs_at_once(world: World) -> None:

@@ -9,7 +9,7 @@ from dispatching import World
 
 from headrace.daemons.dispatch.queues import AGEING, SPARE_LANES, Shape
 from headrace.daemons.protocol import Credit, Enqueue, HandedBack, Outcomes
-from headrace.pipeline.task import COMMAND, Needs, Outcome, Ready
+from headrace.pipeline.task import Needs, Outcome, Ready
 
 
 @pytest.fixture
@@ -36,10 +36,6 @@ def enqueue(world: World, run: str, *some: Ready) -> None:
 
 def job(name: str, worker: str = "W", **needs: Any) -> Ready:
     return Ready(name, (), 1, worker, b"task", needs=Needs(**needs))
-
-
-def why(world: World, **needs: Any) -> str:
-    return world.dispatch.cluster.queues.why_waiting(job("A", needs.pop("worker", "W"), **needs))
 
 
 # Order ----------------------------------------------------------------------------------------------------------------
@@ -227,33 +223,3 @@ def test_lanes_with_work_stay_however_many_there_are(world: World) -> None:
     world.control("resume", "r2")
     world.broker("able", workers=("V0", "V1"), slots=9)
     assert [one.job for one in world.assigned("able")] == ["kept"]
-
-
-# Why ------------------------------------------------------------------------------------------------------------------
-
-
-def test_why_something_waits_is_told_in_words(world: World) -> None:
-    assert why(world, limits=("seat", "gone")) == "the Router has no limit named gone"
-    assert why(World()) == "no Broker is connected"
-    assert why(world) == "every Broker that could run it is busy"
-    assert why(world, worker=COMMAND) == "every Broker that could run it is busy"
-    world.submit("r1")
-    enqueue(world, "r1", job("A", limits=("licence",)))
-    assert take(world) == ["A"]
-    assert why(world, limits=("licence", "seat")) == "the limit licence (1 of 1) is taken"
-
-
-def test_a_shape_that_nobody_serves_is_told_with_what_there_is(world: World) -> None:
-    told = why(world, role="shell", resources={"gpu": 2.0, "arm": 1.0})
-    assert told == (
-        "no Broker offers worker W, role shell, 1 arm, 2 gpu; 1 Broker(s) have the worker but not the role or resources"
-    )
-    assert why(world, worker="V") == "no Broker offers worker V; the connected ones have W"
-    world.broker("many", workers=tuple("abcdefghij"))
-    assert why(world, worker="V").endswith("have W, a, b, c, d, e, f, g, ...")
-
-
-def test_brokers_without_commands_and_workers_are_told_of_as_such() -> None:
-    world = World()
-    world.broker(workers=(), commands=False)
-    assert why(world, worker=COMMAND) == "no Broker offers a command; the connected ones have no workers"

@@ -6,6 +6,8 @@ from typing import Any
 
 from dispatching import World
 
+from headrace.daemons.dispatch.queues import Shape
+from headrace.daemons.dispatch.reasons import why_queued
 from headrace.daemons.protocol import Credit, Enqueue, Outcomes
 from headrace.pipeline.task import Needs, Outcome, Ready
 
@@ -57,7 +59,7 @@ def test_what_is_no_requirement_is_a_role_that_nobody_has() -> None:
     world = world_of(one={"linux": 1})
     enqueue(world, job("A", role="linux &&"))
     assert took(world, "one") == []
-    assert "role linux &&" in world.dispatch.cluster.queues.why_waiting(job("A", role="linux &&"))
+    assert "role linux &&" in why_queued(world.dispatch.cluster, Shape.of(job("A", role="linux &&")))
 
 
 def test_a_lenient_job_counts_against_the_limits_that_there_are() -> None:
@@ -66,9 +68,10 @@ def test_a_lenient_job_counts_against_the_limits_that_there_are() -> None:
     enqueue(world, job("A", **both), job("B", **both), job("C", limits=("3d",), lenient=True), job("D", limits=("3d",)))
     assert took(world, "one") == ["A", "C"]
     world.dispatch.cluster.validate()
-    why = world.dispatch.cluster.queues.why_waiting
-    assert why(job("B", **both)) == "the limit licence (1 of 1) is taken"
-    assert why(job("D", limits=("3d",))) == "the Router has no limit named 3d"
+    held = "the limit licence (1 of 1) is taken by A of run r1 on host/one"
+    assert why_queued(world.dispatch.cluster, Shape.of(job("B", **both))) == held
+    unknown = why_queued(world.dispatch.cluster, Shape.of(job("D", limits=("3d",))))
+    assert unknown == "the Router has no limit named 3d"
     (lease,) = [one.lease for one in world.assigned("one") if one.job == "A"]
     world.say("one", Outcomes([Outcome(lease)]), Credit(9, 0, lease + 1))
     assert took(world, "one") == ["A", "C", "B"]
