@@ -147,3 +147,15 @@ class ValuesFolder:
                 known = uuid4().hex
                 replace(self.path / ID_FILE, f"{known}\n".encode(), self.path / f".{ID_FILE}.new")
         return known
+
+
+def _fill(temporary: Path, data: bytes, source: Path | None) -> None:
+    """The content under a name that is not its last one."""
+    if source is not None:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(source, temporary)
+            return
+        except OSError:  # another file system, or one without links
+            pass
+    write_synced(temporary, data)
