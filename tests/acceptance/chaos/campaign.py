@@ -94,6 +94,8 @@ class Campaign:
     shapes: Any = SHAPES
     client: Callable[[Plant], str | None] = lambda plant: None
     """The address by which the client finds the Router, when it is another one."""
+    missing: Callable[[], str] = lambda: ""
+    """Why this machine cannot do it, when it cannot."""
     judge: Callable[[Plant], Mapping[str, Any]] = lambda plant: {}
     """Figures of this campaign, taken before the plant stops; what is wrong goes to the plant's problems."""
 

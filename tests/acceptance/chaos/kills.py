@@ -76,7 +76,7 @@ def warden(plant: Plant, random: random.Random) -> int | None:
 
 
 CAMPAIGNS = (
-    Campaign("router killed", kill("router")),
+    Campaign("router killed", kill("router"), pause=(0.3, 4.0)),
     Campaign("pipeliner killed", kill("pipeliner")),
     Campaign("broker killed", kill("broker"), pause=(0.5, 2.5)),
     Campaign("worker killed", kill_process(worker)),

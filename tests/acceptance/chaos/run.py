@@ -11,10 +11,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import clocks
+import disks
 import kills
+import wires
 from campaign import RESULTS, Report
 
-CAMPAIGNS = (*kills.CAMPAIGNS,)
+CAMPAIGNS = (*kills.CAMPAIGNS, *wires.CAMPAIGNS, *disks.CAMPAIGNS, *clocks.CAMPAIGNS)
 
 
 def main() -> int:
@@ -30,6 +33,9 @@ def main() -> int:
         parser.error(f"no campaign has {given.only!r} in its name: {', '.join(one.name for one in CAMPAIGNS)}")
     reports: list[Report] = []
     for campaign in chosen:
+        if why := campaign.missing():
+            print(f"{campaign.name}: not done, because {why}")
+            continue
         with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
             place = (given.keep or Path(folder)) / campaign.name.replace(" ", "-")
             reports.append(campaign.run(place, given.first, given.blows))
