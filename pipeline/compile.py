@@ -6,11 +6,12 @@ stands in its options, and the data shared by all jobs travels once, beside both
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .definition import Definition, EdgeKind, Group, Node, RunOptions, pack_definition
 from .errors import DefinitionError
+from .group import Group as WrittenGroup
 from .job import Job, merged
 from .payload import pack
 
@@ -35,7 +36,7 @@ def compile_pipeline(pipeline: Pipeline) -> Definition:
         edges=edges,
         on_error=pipeline.on_error,
         hooks={kind: node_of(job) for kind, job in pipeline.hooks.items()},
-        groups=_groups(pipeline),
+        groups=_groups(pipeline.groups, {job.name: at for at, job in enumerate(jobs)}, "Pipeline"),
     )
 
 
@@ -88,7 +89,9 @@ def check_definition(pipeline: Pipeline) -> None:
         check_scopes(compile_pipeline(pipeline))
 
 
-def compile_graft(jobs: Sequence[Job], edges: Iterable[tuple[str, str]]) -> bytes:
+def compile_graft(
+    jobs: Sequence[Job], edges: Iterable[tuple[str, str]], groups: Iterable[WrittenGroup] = ()
+) -> bytes:
     """What a worker grafts: new nodes, then as `outside` the names of nodes that the run has already."""
     positions: dict[str, int] = {}
     for job in jobs:
@@ -109,7 +112,8 @@ def compile_graft(jobs: Sequence[Job], edges: Iterable[tuple[str, str]]) -> byte
         pairs.append((source, target))
     nodes = tuple(node_of(job) for job in jobs)
     every = [*jobs, *(Job(name) for name in outside)]
-    return pack_definition(Definition(nodes=nodes, edges=_edges(every, pairs), outside=tuple(outside)))
+    made = _groups(groups, positions, "Graft")
+    return pack_definition(Definition(nodes=nodes, edges=_edges(every, pairs), outside=tuple(outside), groups=made))
 
 
 def node_of(job: Job) -> Node:
@@ -141,8 +145,12 @@ def _sub_run(job: Job) -> Node:
 
 def _options_inside(pipeline: Pipeline) -> RunOptions:
     """Of a pipeline's options those that mean something below another run: the others are about its submission."""
-    limits = {"deadline": pipeline.deadline, "max_active": pipeline.max_active}
-    return RunOptions(title=pipeline.title, priority=pipeline.priority, **limits)
+    return RunOptions(
+        title=pipeline.title,
+        priority=pipeline.priority,
+        deadline=pipeline.deadline,
+        max_active=pipeline.max_active,
+    )
 
 
 def _check_sub_run(job: Job) -> None:
@@ -182,17 +190,18 @@ def _edges(jobs: Sequence[Job], edges: Iterable[tuple[int, int | None]]) -> tupl
     return tuple(kept)
 
 
-def _groups(pipeline: Pipeline) -> tuple[Group, ...]:
-    positions = {job.name: position for position, job in enumerate(pipeline.jobs)}
-    return tuple(
-        Group(
-            title=group.title,
-            members=tuple(positions[name] for name in group.members),
-            hooks={kind: tuple(node_of(job) for job in jobs) for kind, jobs in group.hooks.items()},
-            on_error=group.on_error,
-        )
-        for group in pipeline.groups
-    )
+def _groups(groups: Iterable[WrittenGroup], positions: Mapping[str, int], where: str) -> tuple[Group, ...]:
+    made = []
+    for group in groups:
+        if not isinstance(group, WrittenGroup):
+            raise DefinitionError(f"{where}: groups are made of Group objects, not {group!r}")
+        for name in group.members:
+            if name not in positions:
+                raise DefinitionError(f"{where}: group {group.title!r} names {name!r}, which is none of its jobs")
+        members = tuple(positions[name] for name in group.members)
+        hooks = {kind: tuple(node_of(job) for job in jobs) for kind, jobs in group.hooks.items()}
+        made.append(Group(title=group.title, members=members, hooks=hooks, on_error=group.on_error))
+    return tuple(made)
 
 
 def _check_items(pipeline: Pipeline) -> None:

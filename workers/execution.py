@@ -125,6 +125,7 @@ class Execution:
         known = self._tasks.get(packed)
         if known is None:
             task = unpack_task(packed)
+            found: Runnable
             if task.below:
                 found = BELOW
             elif task.command is None:

@@ -25,10 +25,11 @@ NIL = b"\xc0"
 MANY = 200
 """Ids in one question."""
 
-_SUMMARY = (
-    f"SELECT number, id, title, key, {STATE}, accepted, active, control, paused, cancelled, ending, round, "
-    "verdict, ended, duration, error FROM runs"
+_SUMMARY_COLUMNS = (
+    f"number, id, title, key, {STATE}, accepted, active, control, paused, cancelled, ending, round, "
+    "verdict, ended, duration, error, parent"
 )
+_SUMMARY = f"SELECT {_SUMMARY_COLUMNS} FROM runs"
 _NUMBER = "(SELECT number FROM runs WHERE id = ?)"
 _KEPT = "SELECT seq, kind, job, path, round, body, result, result_crc FROM facts INDEXED BY facts_by_place"
 
@@ -67,19 +68,43 @@ class Archive:
     def by_key(self, key: str) -> str | None:
         return self.holders([key]).get(key)
 
-    def runs(self, state: str | None = None, limit: int = 100, before: int | None = None) -> list[Summary]:
-        """Newest first. `before`: the number of the last one of the page before."""
+    def runs(
+        self, state: str | None = None, limit: int = 100, before: int | None = None, below: bool = False
+    ) -> list[Summary]:
+        """Newest first. `before`: the number of the last one of the page before. `below`: sub-runs too."""
         limits: list[Any] = [2**62 if before is None else before]
-        where = "number < ?"
+        where = "number < ?" if below else "number < ? AND parent IS NULL"
         if state is not None:
             where, limits = f"{STATE} = ? AND {where}", [state, *limits]
         sql = f"{_SUMMARY} WHERE {where} ORDER BY number DESC LIMIT ?"
         return [_summary(row) for row in self._rows(sql, *limits, limit)]
 
     def ended_before(self, wall: float, limit: int = 1000) -> list[str]:
-        """Runs that were over by then, the oldest end first: what `prune --older` is about."""
-        sql = "SELECT id FROM runs WHERE ended < ? ORDER BY ended LIMIT ?"
+        """Runs that were over by then, the oldest end first: what `prune --older` is about. Sub-runs go with theirs."""
+        sql = "SELECT id FROM runs WHERE ended < ? AND parent IS NULL ORDER BY ended LIMIT ?"
         return [run for (run,) in self._rows(sql, wall, limit)]
+
+    def children(self, run: str, limit: int = -1) -> list[tuple[Summary, Accepted]]:
+        """The sub-runs that a run has opened, in order, with what they were opened as."""
+        sql = (
+            f"SELECT {_SUMMARY_COLUMNS}, (SELECT body FROM facts WHERE seq = number) FROM runs "
+            "WHERE parent = ? ORDER BY number LIMIT ?"
+        )
+        found = []
+        for row in self._rows(sql, run, limit):
+            accepted = unpack_fact(row[-1])
+            assert isinstance(accepted, Accepted)
+            found.append((_summary(row[:-1]), accepted))
+        return found
+
+    def with_children(self, runs: Iterable[str]) -> list[str]:
+        """These runs with all that belong to them, however deep; those that belong come first."""
+        found = list(dict.fromkeys(runs))
+        level = found
+        while level:
+            level = [run for (run,) in self._among("SELECT id FROM runs WHERE parent IN", level)]
+            found = level + found
+        return found
 
     def totals(self) -> dict[str, int]:
         """How many runs there are, by state."""
@@ -233,7 +258,7 @@ class Archive:
 
 
 def _summary(row: Row) -> Summary:
-    return Summary._make((*row[:15], unpack_error(row[15])))
+    return Summary._make((*row[:15], unpack_error(row[15]), row[16]))
 
 
 def _best(rows: list[Any]) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...pipeline.facts import EpochBegan, Fact, Pruned, Registered, Returned, Unregistered, unpack_fact
+from ...pipeline.facts import EpochBegan, Fact, Pruned, Registered, Returned, Switched, Unregistered, unpack_fact
 from .inspection import (
     FACT_COLUMNS,
     NAME,
@@ -26,8 +26,8 @@ from .inspection import (
     replay,
 )
 from .mark import Marked, read_mark
-from .rows import KINDS
-from .tables import OWN, RUN_COLUMNS, path_key
+from .rows import KINDS, PAUSED, PAUSED_ROLE
+from .tables import OWN, columns_of, path_key
 
 SHOWN = 100
 """Problems that are told one by one."""
@@ -160,6 +160,7 @@ def read_fact(row: Row) -> Fact | None:
 def _check_own(connection: sqlite3.Connection, own: list[tuple[int, Fact]], report: Report) -> None:
     """What is derived from the facts about the Router."""
     brokers: dict[str, str] = {}
+    paused: set[str] = set()
     epoch = 0
     for seq, fact in own:
         match fact:
@@ -167,6 +168,8 @@ def _check_own(connection: sqlite3.Connection, own: list[tuple[int, Fact]], repo
                 brokers[identity] = place
             case Unregistered(identity=identity):
                 brokers.pop(identity, None)
+            case Switched(role=role, on=on):
+                (paused.add if on else paused.discard)(PAUSED if role is None else f"{PAUSED_ROLE}{role}")
             case EpochBegan():
                 epoch = seq
             case Pruned(run=run):
@@ -174,12 +177,14 @@ def _check_own(connection: sqlite3.Connection, own: list[tuple[int, Fact]], repo
                     report.complain(f"run {run} was pruned by fact {seq} and has no tombstone")
     if dict(connection.execute("SELECT identity, place FROM brokers")) != brokers:
         report.complain("the table of Brokers is not what the facts say")
+    if {name for (name,) in connection.execute("SELECT name FROM meta WHERE name LIKE 'paused%'")} != paused:
+        report.complain("what is paused is not what the facts say")
     if connection.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone() != (epoch,):
         report.complain("the epoch is not what the facts say")
 
 
 def _check_runs(connection: sqlite3.Connection, report: Report) -> None:
-    rows: Iterator[Row] = connection.execute(f"SELECT {RUN_COLUMNS} FROM runs NOT INDEXED ORDER BY number")
+    rows: Iterator[Row] = connection.execute(f"SELECT {columns_of(connection)} FROM runs NOT INDEXED ORDER BY number")
     for standing, row in zip(replay(connection, report.complain, everything=True), rows, strict=False):
         report.runs += 1
         if standing.finished is None:

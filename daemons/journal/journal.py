@@ -28,10 +28,10 @@ from .boot import boot_id
 from .inspection import NAME, Found, inspect, replay
 from .lock import FolderLock
 from .mark import Mark, Marked
-from .rows import Ends, Rows
+from .rows import PAUSED, PAUSED_ROLE, Ends, Rows
 from .standing import Standing
 from .sweeping import anything_to_sweep, sweep_slice
-from .tables import OWN, check_sqlite, create_journal
+from .tables import OWN, check_sqlite, create_journal, upgrade_journal
 from .tail import frames_written, torn_text
 
 logger = logging.getLogger(__name__)
@@ -99,6 +99,7 @@ class Journal:
             marked = found.marked or self._create()
             self._connect()
             self.recovered = torn_text(log, written, self._empty_log(), found.last)
+            upgrade_journal(self._connection)
             if self.recovered:
                 logger.warning("%s", self.recovered)
             self._take_over(found, marked)
@@ -168,6 +169,11 @@ class Journal:
     def registered(self) -> list[tuple[str, str]]:
         """(identity, place) of every Broker that has registered and not left."""
         return self._connection.execute("SELECT identity, place FROM brokers ORDER BY identity").fetchall()
+
+    def paused(self) -> set[str | None]:
+        """The roles that are paused; None among them: the whole cluster is."""
+        rows = self._connection.execute("SELECT name FROM meta WHERE name >= 'paused' AND name < 'pausee'")
+        return {name.removeprefix(PAUSED_ROLE) if name != PAUSED else None for (name,) in rows}
 
     # Committing -------------------------------------------------------------------------------------------------
 

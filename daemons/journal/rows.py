@@ -23,6 +23,7 @@ from ...pipeline.facts import (
     Released,
     Reopened,
     Returned,
+    Switched,
     Unregistered,
     pack_fact,
 )
@@ -34,7 +35,7 @@ Ends = dict[str | None, tuple[int, int]]
 """By run id: its number and the sequence of its last fact."""
 
 FACTS = Insert("INSERT INTO facts", 13)
-RUNS = Insert("INSERT INTO runs (number, id, title, key, accepted, active)", 6)
+RUNS = Insert("INSERT INTO runs (number, id, title, key, accepted, active, parent)", 7)
 INPUTS = Insert("INSERT INTO inputs", 4)
 ENDINGS = Insert("INSERT INTO runs (number, ending)", 2, "ON CONFLICT (number) DO UPDATE SET ending = excluded.ending")
 VERDICTS = Insert(
@@ -46,6 +47,11 @@ VERDICTS = Insert(
 ANSWERS = Insert("INSERT OR IGNORE INTO answers", 4)
 
 KINDS: dict[type, str] = {kind: str(kind.__struct_config__.tag) for kind in get_args(Fact)}
+
+PAUSED = "paused"
+"""In `meta`: the cluster is paused;"""
+PAUSED_ROLE = "paused role "
+"""so is a role, whose name follows."""
 
 Step = tuple[Insert | str, list[Any]]
 
@@ -94,9 +100,10 @@ class Rows:
     def _keep(self, record: Record, number: int) -> None:
         """Carry a fact over into the derived tables."""
         match record.fact:
-            case Accepted(run=run, at=at, options=options, active=active):
+            case Accepted(run=run, at=at, options=options, active=active, parent=parent):
                 definition = record.definition or b""
-                self._runs += (number, run, options.title, options.key, at, active)
+                above = None if parent is None else parent.run
+                self._runs += (number, run, options.title, options.key, at, active, above)
                 self._inputs += (number, definition, record.data, input_crc(number, definition, record.data))
             case Finished(verdict=verdict, at=at, duration=duration, error=error):
                 self._verdicts += (number, verdict, at, duration, pack_error(error))
@@ -106,7 +113,8 @@ class Rows:
             case Released():
                 self._step("UPDATE runs SET active = 1 WHERE number = ?", number)
             case Cancelled(reason=reason, control=control):
-                self._step("UPDATE runs SET cancelled = ?, control = ? WHERE number = ?", reason, control, number)
+                kept = "cancelled = CASE WHEN ending IS NULL THEN ? ELSE cancelled END"
+                self._step(f"UPDATE runs SET {kept}, control = ? WHERE number = ?", reason, control, number)
             case Paused(on=on, control=control):
                 self._step("UPDATE runs SET paused = ?, control = ? WHERE number = ?", on, control, number)
             case Reopened(round=round, control=control):
@@ -120,6 +128,10 @@ class Rows:
                 self._step("INSERT OR REPLACE INTO brokers VALUES (?, ?)", identity, place)
             case Unregistered(identity=identity):
                 self._step("DELETE FROM brokers WHERE identity = ?", identity)
+            case Switched(role=role, on=on):
+                name = PAUSED if role is None else f"{PAUSED_ROLE}{role}"
+                switch = "INSERT OR REPLACE INTO meta VALUES (?, 1)" if on else "DELETE FROM meta WHERE name = ?"
+                self._step(switch, name)
             case EpochBegan():
                 self._step("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", record.sequence)
             case Pruned(run=run, at=at):

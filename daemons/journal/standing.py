@@ -17,7 +17,8 @@ from ...pipeline.facts import (
     Ending,
     Fact,
     Finished,
-    Path,
+    Parent,
+    Parked,
     Paused,
     Released,
     Reopened,
@@ -45,7 +46,13 @@ class Standing:
     started_at: float | None = None
     """Wall time at which its round began: of its `Released`, or of its `Accepted` when it did not have to wait, or of
     its last `Reopened`."""
-    parent: tuple[str, str, Path] | None = None
+    parent: Parent | None = None
+    digest: bytes = b""
+    data_ref: str | None = None
+    parked: str = ""
+    """Why no Pipeliner is given it any more."""
+    shortened: bool = False
+    """Somebody asked for the end of its hooks."""
     active: bool = True
     control: int = 0
     paused: bool = False
@@ -71,17 +78,25 @@ class Standing:
             case Accepted():
                 self.run, self.options, self.accepted_at = fact.run, fact.options, fact.at
                 self.parent, self.active = fact.parent, fact.active
+                self.digest, self.data_ref = fact.digest, fact.data_ref
                 self.started_at = fact.at if fact.active else None
             case Released():
                 self.active, self.started_at = True, fact.at
             case Cancelled():
-                self.cancelled, self.control = fact.reason, fact.control
+                self.control = fact.control
+                if self.ending is None:
+                    self.cancelled = fact.reason
+                else:
+                    self.shortened = True
             case Paused():
                 self.paused, self.control = fact.on, fact.control
             case Reopened():
                 self.round, self.control = fact.round, fact.control
                 self.paused, self.cancelled, self.ending, self.finished = False, None, None, None
-                self.started_at = fact.at
+                self.started_at, self.shortened, self.parked = fact.at, False, ""
+                self.parent = fact.parent or self.parent
+            case Parked():
+                self.parked = fact.reason
             case Ending():
                 self.ending = (fact.verdict, fact.error)
             case Finished():
@@ -106,6 +121,7 @@ class Standing:
             end.at if end else None,
             end.duration if end else None,
             pack_error(end.error) if end else None,
+            self.parent.run if self.parent else None,
         )
 
 

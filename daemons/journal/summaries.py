@@ -29,6 +29,8 @@ class Summary(NamedTuple):
     ended: float | None
     duration: float | None
     error: RunError | None
+    parent: str | None = None
+    """The run that it belongs to."""
 
 
 class Tombstone(NamedTuple):

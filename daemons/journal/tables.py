@@ -20,7 +20,7 @@ from ...pipeline.errors import ConfigError
 from ...pipeline.facts import Path
 
 APPLICATION = 0x48445243
-VERSION = 1
+VERSION = 2
 OLDEST_SQLITE = (3, 24)
 CHUNK = 64
 """Rows per statement at most; with the widest table this stays below the 999 variables of an old SQLite."""
@@ -36,8 +36,13 @@ OPEN_STATES = ("waiting", "running", "cancelling")
 
 RUN_COLUMNS = (
     "number, id, title, key, accepted, active, control, paused, cancelled, ending, round, "
-    "verdict, ended, duration, error"
+    "verdict, ended, duration, error, parent"
 )
+SUB_RUNS = (
+    """CREATE INDEX runs_by_parent ON runs (parent) WHERE parent IS NOT NULL""",
+    """CREATE INDEX runs_on_top ON runs (number) WHERE parent IS NULL""",
+)
+"""Since schema 2 a run may belong to another one: `parent` is the id of that."""
 SCHEMA = (
     """CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID""",
     """CREATE TABLE facts (
@@ -48,10 +53,11 @@ SCHEMA = (
     """CREATE TABLE runs (
         number INTEGER PRIMARY KEY, id TEXT UNIQUE, title TEXT, key TEXT, accepted REAL, active INTEGER,
         control INTEGER DEFAULT 0, paused INTEGER DEFAULT 0, cancelled TEXT, ending TEXT, round INTEGER DEFAULT 0,
-        verdict TEXT, ended REAL, duration REAL, error BLOB)""",
+        verdict TEXT, ended REAL, duration REAL, error BLOB, parent TEXT)""",
     f"""CREATE INDEX runs_by_state ON runs ({STATE})""",
     """CREATE INDEX runs_by_key ON runs (key) WHERE key IS NOT NULL""",
     """CREATE INDEX runs_by_end ON runs (ended) WHERE ended IS NOT NULL""",
+    *SUB_RUNS,
     """CREATE TABLE inputs (number INTEGER PRIMARY KEY, definition BLOB, data BLOB, crc INTEGER)""",
     """CREATE TABLE brokers (identity TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID""",
     """CREATE TABLE tombstones (
@@ -106,6 +112,23 @@ def create_journal(path: FilePath, identity: bytes) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
+
+
+def upgrade_journal(connection: sqlite3.Connection) -> None:
+    """Bring a journal of the schema before up to this one, whole or not at all."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in ("ALTER TABLE runs ADD COLUMN parent TEXT", *SUB_RUNS, f"PRAGMA user_version = {VERSION}"):
+        connection.execute(statement)
+    connection.execute("COMMIT")
+
+
+def columns_of(connection: sqlite3.Connection) -> str:
+    """`RUN_COLUMNS`, also of a journal of the schema before."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return RUN_COLUMNS if version >= VERSION else RUN_COLUMNS.replace("parent", "NULL")
 
 
 def check_sqlite() -> None:
