@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import zmq
 
 from .. import __version__
@@ -34,6 +35,7 @@ from .slots.outfit import Outfit
 from .slots.reporting import Offer
 from .slots.residence import Residence
 from .slots.slot import Attempt
+from .slots.units import VISIBLE, environment, offer_of
 from .slots.usercode import DEFAULT_MODULE, module_names, store_name
 
 NEVER = float("inf")
@@ -50,7 +52,8 @@ class Broker:
 
     `store_class`: a class, or its name as `module:Class`; None needs no store. `workers`: a module or several, by name.
     `roles`: serve only these, with so many slots each. `grace`: how long running jobs may go on after a stop.
-    `resources`: what jobs may ask for; `slots` is always among them, by default as many as there are processes.
+    `resources`: what jobs may ask for; `slots` is always among them, by default as many as there are processes. A whole
+    number of `gpu`, or a list of names, are units of their own: each job gets its own ones, and is told which.
     `broadcast`, `poll_time` and `insecure` are not needed here; they stand for those who give them to every daemon.
     """
 
@@ -66,7 +69,7 @@ class Broker:
         number_of_workers: int | None = None,
         *,
         roles: Mapping[str, int] | None = None,
-        resources: Mapping[str, float] | None = None,
+        resources: Mapping[str, float | Sequence[str]] | None = None,
         data: str | os.PathLike[str] | None = None,
         insecure: bool = False,
         grace: float = 20.0,
@@ -81,8 +84,9 @@ class Broker:
         self.grace = grace
         self._monitors = store_class is not None and _may_monitor(store_class)
         roles = dict(roles) if roles else None
-        offered = {"slots": float(self.number_of_workers), **(resources or {})}
-        self._slots = Slots(Offer(self.number_of_workers, place(), __version__, roles, offered))
+        amounts, units = offer_of(resources or {}, os.environ.get(VISIBLE))
+        amounts = {"slots": float(self.number_of_workers), **amounts}
+        self._slots = Slots(Offer(self.number_of_workers, place(), __version__, roles, amounts, units))
         self._outfit = Outfit(self.workers, self.store, self.data)
         self._session = Session(new_id(), lambda: self._slots.hello(clock.now()), new_id)
         self._stopper = Stopper()
@@ -300,8 +304,11 @@ class Broker:
                     pool.interrupt(slot)
                 case KillTree(slot):
                     pool.kill(slot)
-                case StartProcess(slot):
-                    pool.start(slot, self._outfit.of_slot(slot))
+                case StartProcess(slot, given):
+                    settings = self._outfit.of_slot(slot)
+                    if given:
+                        settings = msgspec.structs.replace(settings, environment=environment(given))
+                    pool.start(slot, settings)
                 case Guard(at):
                     pool.renew(at)
                 case Fail(reason):

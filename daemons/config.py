@@ -24,12 +24,12 @@ from ..pipeline.errors import ConfigError
 from .settings import (
     Setting,
     address,
-    amounts,
     count,
     flag,
     json_map,
     level,
     names,
+    offers,
     path,
     seconds,
     setting,
@@ -81,8 +81,8 @@ class BrokerConfig(DaemonConfig):
     store: str | None = setting(None, text, "the StoreClass; by default no store is needed", metavar="MODULE:CLASS")
     processes: int | None = setting(None, count, "worker processes; by default one per core", metavar="N")
     roles: Mapping[str, int] = setting({}, slots, "slots per role; by default every role", metavar="ROLE:N,...")
-    resources: Mapping[str, float] = setting(
-        {}, amounts, "what jobs may ask for, as gpu:2,memory:8", metavar="NAME:N,..."
+    resources: Mapping[str, float | tuple[str, ...]] = setting(
+        {}, offers, "what jobs may ask for, as memory:64,gpu:2, or with named units as gpu:0+3", metavar="NAME:N,..."
     )
     grace: float = setting(20.0, seconds, "how long running jobs may go on after a stop")
     insecure: bool = setting(False, flag, "talk to a Router on another host, unencrypted and unchecked")

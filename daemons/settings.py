@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..pipeline.errors import ConfigError
 from .addresses import connect_address
@@ -146,11 +146,29 @@ def slots(raw: object) -> dict[str, int]:
     return {name: int(number) for name, number in found.items()}
 
 
-def amounts(raw: object) -> dict[str, float]:
-    found = _pairs(raw)
-    if found is None or any(not 0 < number < float("inf") for number in found.values()):
-        raise ValueError("names with numbers above 0, as gpu:2,memory:8")
-    return found
+def offers(raw: object) -> dict[str, float | tuple[str, ...]]:
+    """Amounts, or the names of units: `memory:64,gpu:4`, `gpu:0+3`, {"gpu": ["0", "3"]}."""
+    found = dict(_split_pair(part) for part in raw.split(",")) if _is_list(raw) else _map(raw)
+    if found is None or not all(isinstance(name, str) and name.strip() for name in found):
+        raise ValueError(OFFERS)
+    return {name: _offer(offered) for name, offered in found.items()}
+
+
+OFFERS = "names with numbers above 0 or with the names of units, as memory:64,gpu:2 or gpu:0+3"
+
+
+def _offer(raw: object) -> float | tuple[str, ...]:
+    if isinstance(raw, str) and "+" in raw:
+        raw = [unit for unit in raw.split("+") if unit.strip()]
+    if isinstance(raw, list | tuple):
+        units = tuple(str(unit).strip() for unit in raw)
+        if not units or len(set(units)) < len(units) or not all(units):
+            raise ValueError(OFFERS)
+        return units
+    number = _number(raw)
+    if number is None or not 0 < number < float("inf"):
+        raise ValueError(OFFERS)
+    return number
 
 
 def json_map(raw: object) -> dict[str, Any]:
@@ -162,16 +180,23 @@ def json_map(raw: object) -> dict[str, Any]:
 
 def _pairs(raw: object) -> dict[str, float] | None:
     """`a:1,b:2`, a JSON map, or a map, as numbers by name; None when it is nothing of that."""
-    if isinstance(raw, str):
-        found = _json(raw) if raw.lstrip().startswith("{") else dict(_split_pair(part) for part in raw.split(","))
-    else:
-        found = raw
-    if not isinstance(found, dict):
+    found = dict(_split_pair(part) for part in raw.split(",")) if _is_list(raw) else _map(raw)
+    if found is None:
         return None
     numbers = {name: _number(value) for name, value in found.items()}
     if any(number is None or not str(name).strip() for name, number in numbers.items()):
         return None
     return {str(name): number for name, number in numbers.items() if number is not None}
+
+
+def _is_list(raw: object) -> TypeGuard[str]:
+    """`a:1,b:2`"""
+    return isinstance(raw, str) and not raw.lstrip().startswith("{")
+
+
+def _map(raw: object) -> dict[Any, object] | None:
+    found = _json(raw) if isinstance(raw, str) else raw
+    return found if isinstance(found, dict) else None
 
 
 def _split_pair(part: str) -> tuple[str, str]:

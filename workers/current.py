@@ -12,6 +12,8 @@ to them.
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -64,6 +66,14 @@ class CurrentJob:
     def attempt_key(self) -> str:
         """The same for every attempt of this instance: an idempotency key for whatever the worker calls."""
         return self._assignment.attempt_key
+
+    @property
+    def resources(self) -> dict[str, float | tuple[str, ...]]:
+        """What the job asked for. Of an indexed resource, such as GPUs, the names of the units that are its own."""
+        needs = self._assignment.needs
+        told = {} if needs is None else dict(needs.resources)
+        units = {name: os.environ.get(f"HEADRACE_{re.sub('[^A-Z0-9]', '_', name.upper())}") for name in told}
+        return {name: tuple(found.split(",")) if (found := units[name]) else told[name] for name in told}
 
     @property
     def data(self) -> Any:

@@ -125,6 +125,8 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     monitor: bool = False
     """True: this process runs no jobs; it gives `Monitoring` records to the store."""
     inline_limit: int = 65536
+    environment: dict[str, str] = {}
+    """Put into the environment before anything of the user's is imported."""
 
 
 class Monitoring(msgspec.Struct, frozen=True, array_like=True, tag="monitoring"):

@@ -183,6 +183,7 @@ class Warden:
             os.setsid()
             trees.die_with_parent(self._pid)
             os.environ[trees.PROCESS] = mark
+            os.environ.update(settings.environment)
             self._selector.close()
             self._pipe.close()
             os.close(self._woken)

@@ -80,10 +80,15 @@ class Ledger:
             else:
                 self.hand_back(attempt)
 
-    def give_up(self, before: float) -> None:
-        """Hand back what waits on the shelf since then."""
+    def longest_shelved(self) -> float:
+        """Since when the first of them waits that has to be given up; new ones stand at the end."""
+        first = self.shelf[0].shelved
+        return first if len(self.shelf) == 1 else min(first, *(attempt.shelved for attempt in self.shelf))
+
+    def give_up(self, now: float, patience: float) -> None:
+        """Hand back what waits on the shelf for so long."""
         for attempt in self.shelf:
-            if attempt.shelved <= before:
+            if attempt.shelved + patience <= now:
                 attempt.doom = attempt.doom or "recalled"
         self.clear_doomed()
 

@@ -8,6 +8,7 @@ jobs do. Its rules, each told where it is kept:
   - whatever was not begun can be given to another slot or back to the Router: `TakeBack` decides, not a guess;
   - the head alone is charged when a process dies (`_down`);
   - a stopped attempt has ended when nothing is left of what it has started (`_ended`);
+  - a unit of an indexed resource belongs to one process until nothing is left of that (`Units`);
   - an outcome is kept until it is noted, a lease is listed until its process is known to be done with it (`Ledger`).
 
 Inputs return effects that are to be carried out at once, in order; `settle` ends a turn: it hands out what waits here,
@@ -19,17 +20,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ...pipeline.task import Outcome
-from ...workers.messages import Ended, Fetch, Large, Packet, Progress, Resend
+from ...workers.messages import Ended, Fetch, Large, Leave, Packet, Progress, Resend
 from ...workers.pool import PoolEvent, Said, SlotBroken, SlotDown, SlotUp, lease_of
 from ..protocol import Beat, Fetched, FromRouter, Hello, Kill, Noted, Outcomes, Pulse, Recall, Run, ToRouter, Welcome
 from . import sharing
 from .deaths import GRACE, death, outcome_of, uncharged
 from .delivery import Delivery
+from .fitting import refit
 from .ledger import Ledger
 from .orders import BrokerEffect, Fail, Feed, Guard, Interrupt, KillTree, Reply, StartProcess, TakeBack, Tell
 from .pace import Pace
 from .reporting import Offer, Reporting
 from .slot import Attempt, Slot, State
+from .units import Units
 
 NEVER = float("inf")
 MARGIN = 1.0
@@ -50,6 +53,7 @@ class Slots:
         self.slots = [Slot(number) for number in range(offer.slots)]
         self.ledger = Ledger()
         self.pace = Pace()
+        self.units = Units(offer.units)
         self.reporting = Reporting(offer, self.slots, self.ledger, self.pace)
         self.wall_offset = 0.0
         """Wall time less the turn's time, for what people read."""
@@ -178,11 +182,13 @@ class Slots:
     def next_deadline(self) -> float:
         deadlines = [self._stop_at, NEVER if self._lapsed else self._lapses_at()]
         if self.ledger.shelf:
-            deadlines.append(self.ledger.shelf[0].shelved + sharing.PATIENCE)
-        idle = any(slot.idle for slot in self.slots)
+            deadlines.append(self.ledger.longest_shelved() + sharing.PATIENCE)
+        idle = any(slot.spare for slot in self.slots)
         for slot in self.slots:
             if slot.state is State.EMPTY:
                 deadlines.append(slot.retry_at)
+            elif slot.state is State.LEAVING:
+                deadlines.append(slot.kill_at)
             elif slot.fifo:
                 deadlines += (slot.kill_at, _times_out_at(slot), sharing.stuck_at(slot, idle))
         return min(deadlines)
@@ -231,10 +237,14 @@ class Slots:
     def _share(self, now: float) -> None:
         """Hand out what is on the shelf; what cannot start here soon goes back."""
         if self._taking:
-            for number, attempts in sharing.distribute(self.slots, self.ledger.shelf, self.pace, now).items():
+            shelf = self.ledger.shelf
+            for number, attempts in sharing.distribute(self.slots, shelf, self.pace, now, self.units).items():
                 self._effects.append(Feed(number, attempts))
+            if shelf and self.units:
+                for slot in refit(self.slots, shelf, self.units, now):
+                    self._send_home(slot, now)
         if self.ledger.shelf:
-            self.ledger.give_up(now - sharing.PATIENCE if self._taking else NEVER)
+            self.ledger.give_up(now if self._taking else NEVER, sharing.PATIENCE)
 
     # Ends that are asked for ----------------------------------------------------------------------------------------
 
@@ -322,7 +332,15 @@ class Slots:
         slot.step("start")
         slot.generation += 1
         slot.retry_at = NEVER
-        self._effects.append(StartProcess(slot.number))
+        slot.fit, slot.next_fit = slot.next_fit, ()
+        self._effects.append(StartProcess(slot.number, self.units.begin(slot.number)))
+
+    def _send_home(self, slot: Slot, now: float) -> None:
+        """Its process has nothing to do, and is not the one that is needed."""
+        slot.step("leave")
+        slot.why = "left"
+        slot.kill_at = now + GRACE
+        self._effects.append(Reply(slot.number, Leave()))
 
     def _up(self, slot: Slot, event: SlotUp, now: float) -> None:
         slot.step("up")
@@ -340,12 +358,13 @@ class Slots:
         """The process is gone. What it had not read was never begun; what it had read, it was at."""
         if not self._lapsed and now >= self._lapses_at():
             self._lapse()  # before anybody is charged for what the warden has done meanwhile
-        useful = bool(slot.fifo) or now - slot.up_at >= USEFUL
+        useful = bool(slot.fifo) or now - slot.up_at >= USEFUL or slot.why == "left"
         self.ledger.release(slot, {lease_of(packet) for packet in event.unread}, now)
         for attempt in list(slot.fifo):
             self._bury(slot, attempt, event, now)
         slot.step("down")
         slot.reset()
+        self.units.end(slot.number)
         self.reporting.errands.forget(slot)
         self._replace(slot, event, useful, now)
 
@@ -385,10 +404,15 @@ class Slots:
     def validate(self) -> None:
         """The invariants, in words and code. Raises AssertionError with the broken one."""
         self.ledger.validate(self.slots)
+        self.units.validate()
         for slot in self.slots:
             assert not slot.fifo or slot.state not in (State.EMPTY, State.STARTING), f"{slot} has work and no process"
             assert slot.state is not State.STOPPING or slot.fifo, f"{slot} stops nothing"
-            assert (slot.kill_at < NEVER) == (slot.state is State.STOPPING), f"{slot} has the wrong alarm"
+            alarmed = slot.state in (State.STOPPING, State.LEAVING)
+            assert (slot.kill_at < NEVER) == alarmed, f"{slot} has the wrong alarm"
+            assert slot.state is not State.LEAVING or not slot.fifo, f"{slot} leaves with work"
+            fits = [self.units.fit_of(attempt.assignment.needs) for attempt in slot.fifo]
+            assert all(fit == slot.fit for fit in fits), f"{slot} is made for {slot.fit}, and has work for {fits}"
             estimates = sum(attempt.estimate for attempt in slot.fifo)
             assert abs(slot.backlog - estimates) < 1e-6, f"{slot} counts {slot.backlog} s of work, not {estimates}"
             assert not any(one.exclusive for one in list(slot.fifo)[1:]), f"{slot} holds exclusive work that waits"

@@ -7,12 +7,14 @@ import msgspec
 from ...workers.messages import ToWorker
 from ..protocol import ToRouter
 from .slot import Attempt
+from .units import Given
 
 
 class StartProcess(msgspec.Struct, frozen=True):
-    """Make a worker process for the slot."""
+    """Make a worker process for the slot, with these units of indexed resources for its own."""
 
     slot: int
+    given: Given = {}
 
 
 class Feed(msgspec.Struct, frozen=True):

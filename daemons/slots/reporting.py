@@ -24,6 +24,8 @@ class Offer:
     release: str = ""
     roles: dict[str, int] | None = None
     resources: dict[str, float] = field(default_factory=dict)
+    units: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The names of the units of those resources that are indexed."""
 
 
 class Reporting:

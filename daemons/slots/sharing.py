@@ -7,11 +7,12 @@ exclusive, none of a worker whose pace is unknown. When a slot is idle, nothing 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 
 from .pace import PREFETCH, Pace
 from .slot import Attempt, Slot, State
+from .units import Units
 
 WORTH = 0.005
 """Seconds of waiting work that are worth taking back for an idle slot."""
@@ -21,16 +22,29 @@ PATIENCE = 0.2
 """Seconds that an attempt may wait here for a slot that is not idle; then somebody else should have it."""
 
 
-def distribute(slots: Iterable[Slot], shelf: deque[Attempt], pace: Pace, now: float) -> dict[int, list[Attempt]]:
+def distribute(
+    slots: Sequence[Slot], shelf: deque[Attempt], pace: Pace, now: float, units: Units
+) -> dict[int, list[Attempt]]:
     """Move attempts from the shelf into slots, least work first. What fits nowhere stays, in its order."""
     fed: dict[int, list[Attempt]] = {}
-    open_slots = [(slot.backlog, slot.number, slot) for slot in slots if slot.accepts(now)]
+    open_slots = [(slot.backlog, slot.number, slot) for slot in slots if slot.accepts(now) and not slot.fit]
     heapify(open_slots)
     rest: list[Attempt] = []
-    while shelf and open_slots:
+    while shelf and (open_slots or units):
         attempt = shelf.popleft()
-        _, number, slot = open_slots[0]
         estimate = pace.estimate(attempt.assignment.worker)
+        if units and (fit := units.fit_of(attempt.assignment.needs)):
+            made = next((slot for slot in slots if slot.fit == fit and slot.idle and not slot.stale), None)
+            if made is None:
+                rest.append(attempt)
+            else:
+                made.put(attempt, PREFETCH if estimate is None else estimate, now)
+                fed[made.number] = [attempt]
+            continue
+        if not open_slots:
+            rest.append(attempt)
+            continue
+        _, number, slot = open_slots[0]
         if slot.fifo and (estimate is None or attempt.exclusive):
             rest.append(attempt)
             continue
@@ -48,7 +62,7 @@ def overloaded(slots: Iterable[Slot], now: float) -> list[Slot]:
     found: list[Slot] = []
     idle = False
     for slot in slots:
-        idle = idle or slot.idle
+        idle = idle or slot.spare
         if slot.waiting and not slot.asked:
             late = slot.since + STUCK <= now
             if late or slot.backlog - slot.fifo[0].estimate >= WORTH:
@@ -72,7 +86,7 @@ def offer(slots: Iterable[Slot], shelved: int, pace: Pace, now: float) -> tuple[
             continue
         if not slot.fifo:
             free += 1
-            prefetch += room - 1
+            prefetch += 0 if slot.fit else room - 1
         elif slot.accepts(now):
             prefetch += max(0, room - len(slot.fifo))
     on_idle = min(free, shelved)

@@ -4,8 +4,10 @@ The first of them is its head: the one that runs, as far as can be known from he
 can be taken back until the process reads them.
 
     empty ──start──▶ starting ──up──▶ serving ──stop──▶ stopping ──ended──▶ serving
-      ▲                 │ broken, kill    │ kill            │ kill
-      └──────down───────┴────▶ dying ◀────┴─────────────────┘ interrupted: kill
+      ▲                 │ broken, kill    │ kill │ leave    │ kill
+      └──────down───────┴────▶ dying ◀────┴──────┼──────────┘ interrupted: kill
+                                 ▲    kill       ▼
+                                 └─────────── leaving
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from enum import Enum
 from ...pipeline.errors import ProtocolError
 from ...pipeline.task import Assignment, Outcome, RunHeader
 from .pace import MOST, PREFETCH
+from .units import Fit
 
 
 class State(Enum):
@@ -26,6 +29,8 @@ class State(Enum):
     SERVING = "serving"
     STOPPING = "stopping"
     """The head was asked to stop, and has its grace. If that has interrupted it, the process is not used again."""
+    LEAVING = "leaving"
+    """The process has nothing to do and was sent home: one that is made otherwise takes its place."""
     DYING = "dying"
     """The process was killed, or has said that it cannot work; it is gone with `down`."""
 
@@ -37,11 +42,14 @@ STEPS = {
     (State.STARTING, "kill"): State.DYING,
     (State.STARTING, "down"): State.EMPTY,
     (State.SERVING, "stop"): State.STOPPING,
+    (State.SERVING, "leave"): State.LEAVING,
     (State.SERVING, "kill"): State.DYING,
     (State.SERVING, "down"): State.EMPTY,
     (State.STOPPING, "ended"): State.SERVING,
     (State.STOPPING, "kill"): State.DYING,
     (State.STOPPING, "down"): State.EMPTY,
+    (State.LEAVING, "kill"): State.DYING,
+    (State.LEAVING, "down"): State.EMPTY,
     (State.DYING, "up"): State.DYING,
     (State.DYING, "broken"): State.DYING,
     (State.DYING, "down"): State.EMPTY,
@@ -84,8 +92,8 @@ class Attempt:
 
 class Slot:
     __slots__ = (
-        "asked", "backlog", "failures", "fifo", "full", "generation", "kill_at", "number", "pid", "retry_at", "since",
-        "state", "up_at", "verdict", "why",
+        "asked", "backlog", "failures", "fifo", "fit", "full", "generation", "kill_at", "next_fit", "number", "pid",
+        "retry_at", "since", "stale", "state", "up_at", "verdict", "why",
     )  # fmt: skip
 
     def __init__(self, number: int) -> None:
@@ -94,6 +102,12 @@ class Slot:
         self.generation = 0
         """Which process of this slot it is."""
         self.pid = 0
+        self.fit: Fit = ()
+        """The indexed units that its process was made with,"""
+        self.next_fit: Fit = ()
+        """and those of the process after it."""
+        self.stale = False
+        """Its process has old code, and gets nothing more to do."""
         self.fifo: deque[Attempt] = deque()
         self.backlog = 0.0
         """Seconds of work in the pipe, the head's included, as estimated."""
@@ -118,6 +132,11 @@ class Slot:
         return self.state is State.SERVING and not self.fifo
 
     @property
+    def spare(self) -> bool:
+        """It is idle, and what waits elsewhere could begin here."""
+        return self.idle and not self.fit and not self.stale
+
+    @property
     def waiting(self) -> bool:
         return len(self.fifo) > 1
 
@@ -129,7 +148,7 @@ class Slot:
 
     def accepts(self, now: float) -> bool:
         """May something be fed: at once, or to wait behind work that will soon be done?"""
-        if self.state is not State.SERVING or self.full:
+        if self.state is not State.SERVING or self.full or self.stale:
             return False
         if not self.fifo:
             return True
@@ -150,6 +169,7 @@ class Slot:
         self.fifo.clear()
         self.fifo.extend(kept)
         self.backlog = sum(attempt.estimate for attempt in kept)
+        self.full = False  # what was in the pipe was taken out of it
 
     def end_head(self, now: float) -> None:
         self.backlog -= self.fifo.popleft().estimate
@@ -163,7 +183,8 @@ class Slot:
         """Its process is gone."""
         self.fifo.clear()
         self.backlog = 0.0
-        self.full = self.asked = False
+        self.full = self.asked = self.stale = False
+        self.fit = ()
         self.why = ""
         self.verdict = None
         self.kill_at = self.up_at = float("inf")

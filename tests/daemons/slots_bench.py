@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from headrace.daemons.protocol import Credit, HandedBack, Kill, Outcomes, Pulse, Run, ToRouter, Welcome
 from headrace.daemons.slots.machine import Slots
-from headrace.daemons.slots.orders import BrokerEffect, Feed, Guard, StartProcess, TakeBack, Tell
+from headrace.daemons.slots.orders import BrokerEffect, Feed, Guard, Reply, StartProcess, TakeBack, Tell
 from headrace.daemons.slots.reporting import Offer
 from headrace.pipeline.task import Assignment, Needs, Outcome, RunHeader
-from headrace.workers.messages import Broken, Ended, Up, WorkerCard
+from headrace.workers.messages import Broken, Ended, Leave, Up, WorkerCard
 from headrace.workers.pool import Said, SlotBroken, SlotDown, SlotUp, lease_of, pack
 
 RUN = "r" * 32
@@ -24,8 +24,8 @@ def assignment(lease: int, worker: str = "work", needs: Needs | None = None) -> 
 class Bench:
     """`pipes`: the packets that the process of a slot has not read. `now` moves by hand."""
 
-    def __init__(self, slots: int = 2, up: bool = True, capacity: int = 10_000) -> None:
-        self.machine = Slots(Offer(slots, "here/1"))
+    def __init__(self, slots: int = 2, up: bool = True, capacity: int = 10_000, **offer: Any) -> None:
+        self.machine = Slots(Offer(slots, "here/1", **offer))
         self.now = 100.0
         self.pipes: list[deque[bytes]] = [deque() for _ in range(slots)]
         self.capacity = capacity
@@ -92,6 +92,13 @@ class Bench:
     def busy(self, slot: int, lease: int) -> None:
         """This slot has begun this attempt, and goes on."""
         assert self.read(slot) == lease
+
+    def leave(self) -> list[int]:
+        """Every process that was sent home ends; which slots these were."""
+        slots = [effect.slot for effect in self.took(Reply) if isinstance(effect.message, Leave)]
+        for slot in slots:
+            self.down(slot, code=0, signal=None)
+        return slots
 
     # What follows ---------------------------------------------------------------------------------------------------
 

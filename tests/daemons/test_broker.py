@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -28,7 +29,10 @@ from headrace.workers import trees
 
 WORKERS = """
 import json, os, pathlib, signal, time
+import headrace
 from headrace import Worker, worker
+
+AT_IMPORT = os.environ.get("CUDA_VISIBLE_DEVICES")
 
 @worker(requires=[])
 def pid():
@@ -48,6 +52,13 @@ def nap(seconds, mark):
     pathlib.Path(mark).write_text(str(os.getpid()))
     time.sleep(seconds)
     return "slept"
+
+@worker(requires=[])
+def devices():
+    began = time.time()
+    time.sleep(0.05)
+    told = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "HEADRACE_GPU", "HEADRACE_KEY")}
+    return [AT_IMPORT, told, headrace.current().resources, began, time.time(), os.getpid()]
 
 @worker
 def die(mark):
@@ -194,6 +205,32 @@ def test_the_routers_configuration_makes_the_store_and_the_monitoring(site: Site
     record = json.loads((kept / "monitoring").read_text().splitlines()[-1])
     assert [one["type"] for one in record["processes"]] == ["broker", "worker", "worker"]
     assert record["host"]["network"]["cluster ip"] == "127.0.0.1"
+
+
+def test_jobs_with_indexed_resources_have_them_for_themselves(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    site.whole(number_of_workers=3, resources={"gpu": 2, "key": ["left", "right"]})
+    ones = [Job("devices", name=f"one{number}", resources={"gpu": 1}) for number in range(6)]
+    both = Job("devices", name="both", resources={"gpu": 2, "key": 1})
+    none = Job("devices", name="none")
+    command = Job.shell("echo $CUDA_VISIBLE_DEVICES", name="command", resources={"gpu": 1})
+    pipeline = site.run(*ones, both, none, command)
+    assert not pipeline.failed, pipeline.error
+    with site.manager() as manager:
+        results = manager.results(pipeline)
+    uses: dict[str, list[tuple[float, float]]] = {"0": [], "1": []}
+    for job in (*ones, both):
+        at_import, told, resources, began, ended, _ = results[job.name]
+        assert at_import == told["CUDA_VISIBLE_DEVICES"] == told["HEADRACE_GPU"]
+        assert tuple(told["HEADRACE_GPU"].split(",")) == resources["gpu"]
+        for unit in resources["gpu"]:
+            uses[unit].append((began, ended))
+    for spans in uses.values():
+        spans.sort()
+        assert all(one[1] <= after[0] for one, after in itertools.pairwise(spans)), f"two jobs had one unit: {spans}"
+    assert results["both"][1]["HEADRACE_GPU"] == "0,1" and results["both"][2]["key"] in (("left",), ("right",))
+    assert results["none"][1] == {"CUDA_VISIBLE_DEVICES": None, "HEADRACE_GPU": None, "HEADRACE_KEY": None}
+    assert results["command"] in (0, 1)
 
 
 def test_a_job_that_does_not_end_in_time_is_stopped(site: Site) -> None:

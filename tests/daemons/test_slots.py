@@ -757,3 +757,14 @@ def test_the_machine_says_when_it_has_to_be_woken(bench: Bench) -> None:
     bench.busy(0, 1)
     bench.handle(Kill([1]))
     assert bench.machine.next_deadline() == pytest.approx(bench.now + GRACE)
+
+
+def test_a_pipe_that_was_full_and_is_emptied_takes_work_again() -> None:
+    bench = Bench(capacity=2)
+    bench.teach(0.001)
+    bench.run(*range(10, 18))
+    assert [slot.full for slot in bench.machine.slots] == [True, True]
+    bench.handle(Recall(list(range(10, 18))))
+    assert sorted(bench.handed_back()) == list(range(10, 18))
+    bench.run(20)
+    assert sum(len(pipe) for pipe in bench.pipes) == 1
