@@ -19,6 +19,7 @@ import zmq
 from .. import __version__
 from ..pipeline.errors import ConfigError
 from ..workers import clock
+from ..workers.cache.place import LARGEST, LONGEST
 from ..workers.messages import Ended, Leave, Stop
 from ..workers.pool import PoolEvent, Said, SlotBroken, SlotDown, SlotUp, lease_of, pack
 from ..workers.pools.local import LocalPool
@@ -54,6 +55,8 @@ class Broker:
     `roles`: serve only these, with so many slots each. `grace`: how long running jobs may go on after a stop.
     `resources`: what jobs may ask for; `slots` is always among them, by default as many as there are processes. A whole
     number of `gpu`, or a list of names, are units of their own: each job gets its own ones, and is told which.
+    `cache`: the folder of the content cache, by default beside the Router's values; it holds `cache_size` bytes and
+    what was used in the last `cache_keep` seconds.
     `broadcast`, `poll_time` and `insecure` are not needed here; they stand for those who give them to every daemon.
     """
 
@@ -73,6 +76,9 @@ class Broker:
         data: str | os.PathLike[str] | None = None,
         insecure: bool = False,
         grace: float = 20.0,
+        cache: str | os.PathLike[str] | None = None,
+        cache_size: float = LARGEST,
+        cache_keep: float = LONGEST,
     ) -> None:
         self.api = connect_address(api)
         self.broadcast = connect_address(broadcast)
@@ -87,7 +93,8 @@ class Broker:
         amounts, units = offer_of(resources or {}, os.environ.get(VISIBLE))
         amounts = {"slots": float(self.number_of_workers), **amounts}
         self._slots = Slots(Offer(self.number_of_workers, place(), __version__, roles, amounts, units))
-        self._outfit = Outfit(self.workers, self.store, self.data)
+        place = str(Path(cache).expanduser().absolute()) if cache else None
+        self._outfit = Outfit(self.workers, self.store, self.data, place, cache_size, cache_keep)
         self._session = Session(new_id(), lambda: self._slots.hello(clock.now()), new_id)
         self._stopper = Stopper()
         self._said: list[ToRouter] = []

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from ..pipeline.errors import ConfigError
+from ..workers.cache.place import LARGEST, LONGEST
 from .settings import (
     Setting,
     address,
@@ -33,6 +34,7 @@ from .settings import (
     path,
     seconds,
     setting,
+    size,
     slots,
     text,
 )
@@ -85,6 +87,11 @@ class BrokerConfig(DaemonConfig):
         {}, offers, "what jobs may ask for, as memory:64,gpu:2, or with named units as gpu:0+3", metavar="NAME:N,..."
     )
     grace: float = setting(20.0, seconds, "how long running jobs may go on after a stop")
+    cache: str | None = setting(
+        None, path, "folder of the content cache; by default beside the Router's values", metavar="DIR"
+    )
+    cache_size: int = setting(LARGEST, size, "bytes that the content cache keeps, as 500MB or 10GiB")
+    cache_keep: float = setting(LONGEST, seconds, "how long it keeps what is not used")
     insecure: bool = setting(False, flag, "talk to a Router on another host, unencrypted and unchecked")
 
 

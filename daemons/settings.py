@@ -20,6 +20,8 @@ from .addresses import connect_address
 Reader = Callable[[object], Any]
 LEVELS = ("debug", "info", "warning", "error")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+BYTES = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_SIZE = re.compile(r"(?P<number>\d+(\.\d*)?|\.\d+)\s*(?P<unit>[kmgt]i?b)", re.IGNORECASE)
 _DURATION = re.compile(r"(?P<number>\d+(\.\d*)?|\.\d+)\s*(?P<unit>ms|s|m|h|d|w)?")
 
 
@@ -126,6 +128,17 @@ def seconds(raw: object) -> float:
     if number is None or not 0 <= number < float("inf"):
         raise ValueError("a duration in seconds, or with a unit as 500ms, 10s, 5m, 12h, 30d")
     return float(number)
+
+
+def size(raw: object) -> int:
+    if isinstance(raw, str):
+        match = _SIZE.fullmatch(raw.strip())
+        if match:
+            return int(float(match["number"]) * BYTES[match["unit"].lower()])
+    number = _number(raw)
+    if number is None or not 0 <= number < float("inf"):
+        raise ValueError("a number of bytes, or one with a unit as 500MB, 10GiB")
+    return int(number)
 
 
 def names(raw: object) -> tuple[str, ...]:

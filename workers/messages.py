@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from ..pipeline.task import Assignment, Given, Outcome, RunHeader, Want
+from .cache.place import LARGEST, LONGEST
 
 # Broker to worker process, by packet --------------------------------------------------------------------------------
 
@@ -124,6 +125,10 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     slot: int = 0
     monitor: bool = False
     """True: this process runs no jobs; it gives `Monitoring` records to the store."""
+    cache: str | None = None
+    """The folder of the content cache; None: there is none."""
+    cache_size: float = LARGEST
+    cache_keep: float = LONGEST
     inline_limit: int = 65536
     environment: dict[str, str] = {}
     """Put into the environment before anything of the user's is imported."""

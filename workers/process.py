@@ -27,6 +27,8 @@ from ..pipeline.payload import unpack
 from ..pipeline.task import Outcome
 from ..stores.pipeline import PipelineStore
 from ..stores.values import ValuesFolder
+from .cache.cache import Cache
+from .cache.sweeping import Bounds
 from .capture import Capture
 from .catalog import Catalog
 from .channel import Channel, Gone
@@ -96,6 +98,7 @@ class WorkerProcess:
             self._keeper,
             Reader(channel.fetch, values),
             values=values,
+            cache=_cache(settings),
             inline_limit=settings.inline_limit,
             interruption=interruption,
             capture=capture,
@@ -186,6 +189,12 @@ def _redirected(settings: Settings) -> Capture | None:
 def _never_begun(lease: int, why: str) -> Outcome:
     error = Failure("JobCancelled", "the job was stopped before it began")
     return Outcome(lease, "timeout" if why == "timeout" else "cancelled", started=time.time(), error=error)
+
+
+def _cache(settings: Settings) -> Cache | None:
+    if settings.cache is None:
+        return None
+    return Cache(settings.cache, Bounds(settings.cache_size, settings.cache_keep))
 
 
 def _storekeeper(settings: Settings) -> Storekeeper:

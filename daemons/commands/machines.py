@@ -97,6 +97,9 @@ def broker_command(lifeline: bool, **given: Any) -> None:
             data=made.data,
             insecure=made.insecure,
             grace=made.grace,
+            cache=made.cache,
+            cache_size=made.cache_size,
+            cache_keep=made.cache_keep,
         )
 
     serve(made, lifeline, build)

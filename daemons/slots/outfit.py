@@ -11,6 +11,8 @@ import msgspec
 
 from ...pipeline.payload import pack, unpack
 from ...stores.values import ID_FILE, ValuesFolder
+from ...workers.cache.place import LARGEST, LONGEST
+from ...workers.cache.place import NAME as CACHE
 from ...workers.messages import Settings
 from ..output import OutputReader
 from ..protocol import Welcome
@@ -20,12 +22,31 @@ logger = logging.getLogger(__name__)
 
 
 class Outfit:
-    """`store` None: no store of the user's. Output goes below `data`, in a folder per Broker."""
+    """`store` None: no store of the user's. Output goes below `data`, in a folder per Broker.
 
-    def __init__(self, modules: tuple[str, ...], store: str | None, data: Path) -> None:
+    `cache` None: beside the Router's values folder, or (who does not see that) below `data`.
+    """
+
+    def __init__(
+        self,
+        modules: tuple[str, ...],
+        store: str | None,
+        data: Path,
+        cache: str | None = None,
+        cache_size: float = LARGEST,
+        cache_keep: float = LONGEST,
+    ) -> None:
         self._store = store
+        self._data = data
+        self._cache = cache
         self._folder = data / "logs" / f"broker-{os.getpid()}"
-        self._bare = Settings(modules=modules, required=modules != (DEFAULT_MODULE,), folder=os.getcwd())
+        self._bare = Settings(
+            modules=modules,
+            required=modules != (DEFAULT_MODULE,),
+            folder=os.getcwd(),
+            cache_size=cache_size,
+            cache_keep=cache_keep,
+        )
         self.output = OutputReader(self._folder.parent, self._folder)
         self.settings: Settings | None = None
         """None until the Router has said what it has to say."""
@@ -36,11 +57,13 @@ class Outfit:
         """Take the Router's word; True when it is news."""
         config: dict[str, Any] = unpack(message.config) if message.config else {}
         self.monitoring_interval = config.get("monitoring interval")
+        values = self._values(message)
         made = msgspec.structs.replace(
             self._bare,
             store=self._store,
             store_config=pack(config.get("store") or {}),
-            values=self._values(message),
+            values=values,
+            cache=self._cache or str((self._data if values is None else Path(values).parent) / CACHE),
         )
         news = made != self.settings
         self.settings = made

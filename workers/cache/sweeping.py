@@ -15,11 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .folder import CacheFolder
+from .place import LARGEST, LONGEST
 
-LARGEST = 10 * 1024**3
-"""Bytes of all entries."""
-LONGEST = 30 * 86400.0
-"""Seconds that an entry is kept without being used."""
 EVERY = 600.0
 AIM = 0.9
 """A sweep that has to make room goes down to this part of the limit."""
