@@ -121,7 +121,8 @@ class Leasing:
         self.outcomes(broker, list(hello.outcomes))
         if not self._greetings:
             self._meanwhile.clear()
-        self._await_no_more(peer)
+        if not any(one.lapsed for one in unknown if one.lease in refused):  # else it is still ending those: let it
+            self._await_no_more(peer)
 
     def _await_no_more(self, identity: str) -> None:
         if identity in self._awaited:
@@ -136,7 +137,8 @@ class Leasing:
         self._awaited.difference_update(gone)
         why = "it did not come back after a restart of the Router"
         for identity in gone:
-            self.cluster.record(None, Unregistered(identity, self.cluster.wall, why))
+            if identity not in self.cluster.brokers:
+                self.cluster.record(None, Unregistered(identity, self.cluster.wall, why))
         if self._awaited:
             return
         held_back, self._held_back = self._held_back, {}

@@ -586,3 +586,18 @@ def test_while_the_disk_takes_no_facts_a_dead_broker_is_waited_for(world: World)
     world.dispatch.stall("full")
     succeed(world, "broker")
     assert world.facts(Returned) == []
+
+
+def test_what_has_lapsed_is_not_handed_on_while_its_broker_may_still_be_ending_it() -> None:
+    """Seed 92: a Broker came back in the moment in which its jobs were being killed, and was given them again."""
+    world = restarted(3)
+    world.enqueue("r1", "A")
+    back(world, old("A", lapsed=True))
+    world.say("broker", Credit(2, 0, OLD))
+    assert world.last("broker", Kill).leases == [OLD]
+    assert not world.assigned()
+    world.later(5.0)
+    world.say("broker", Beat(1.0))
+    world.later(5.0)
+    assert [one.job for one in world.assigned()] == ["A"]
+    assert not world.facts(Unregistered)
