@@ -93,8 +93,8 @@ class Broker:
         amounts, units = offer_of(resources or {}, os.environ.get(VISIBLE))
         amounts = {"slots": float(self.number_of_workers), **amounts}
         self._slots = Slots(Offer(self.number_of_workers, place(), __version__, roles, amounts, units))
-        place = str(Path(cache).expanduser().absolute()) if cache else None
-        self._outfit = Outfit(self.workers, self.store, self.data, place, cache_size, cache_keep)
+        kept = str(Path(cache).expanduser().absolute()) if cache else None
+        self._outfit = Outfit(self.workers, self.store, self.data, kept, cache_size, cache_keep)
         self._session = Session(new_id(), lambda: self._slots.hello(clock.now()), new_id)
         self._stopper = Stopper()
         self._said: list[ToRouter] = []
