@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .cachenotes import CacheNotes
 from .compile import compile_pipeline, data_of, options_of
 from .definition import Definition, RunOptions, pack_definition
 from .errors import ConfigError
@@ -63,6 +65,7 @@ def run_pipeline(
     store: Any = None,
     processes: int = 0,
     on_event: OnEvent | None = None,
+    cache_folder: str | os.PathLike[str] | None = None,
 ) -> Run:
     """Run a pipeline to its end.
 
@@ -70,13 +73,15 @@ def run_pipeline(
     store      an object, a class, or `module:Class`; None needs no store
     processes  how many processes run jobs; 0 is this one
     on_event   called with a `LocalEvent` whenever something has happened
+    cache_folder  where results of jobs with `cache='content'` are kept; by default `HEADRACE_CACHE`, or a folder among
+                  the user's caches
     """
     from ..workers.local import LocalWorkers
 
     if pipeline.after:
         raise ConfigError("a local run cannot wait for others (`after`): start it when they have ended")
     definition = compile_pipeline(pipeline)
-    offered = LocalWorkers.of(pipeline.workers, workers, store)
+    offered = LocalWorkers.of(pipeline.workers, workers, store, cache_folder)
     offered.check(definition)
     options = options_of(pipeline)
     if options.not_before is not None:
@@ -111,6 +116,7 @@ class _Engine:
         self._tell = on_event or _nobody
         self._sequence = 0
         self._leases = itertools.count(1)
+        self._notes = CacheNotes()
         self._below: dict[str, _Engine] = {}
         """Sub-runs that have not succeeded: another attempt goes on where they have ended."""
         self._delayed: list[tuple[float, int, Ready]] = []
@@ -151,26 +157,27 @@ class _Engine:
     def _returned(self, ready: Ready, outcome: Outcome) -> None:
         if outcome.charged or outcome.kind == "success":
             self._results.put(ready.job, ready.path, outcome)
-        self._record(
-            Returned(
-                ready.job,
-                ready.path,
-                ready.attempt,
-                outcome.kind,
-                outcome.lease,
-                ready.round,
-                outcome.started,
-                outcome.duration,
-                "here",
-                outcome.size,
-                None,
-                outcome.signs,
-                outcome.error,
-                outcome.charged,
-                None,
-                outcome.cache,
-            )
+        fact = Returned(
+            ready.job,
+            ready.path,
+            ready.attempt,
+            outcome.kind,
+            outcome.lease,
+            ready.round,
+            outcome.started,
+            outcome.duration,
+            "here",
+            outcome.size,
+            None,
+            outcome.signs,
+            outcome.error,
+            outcome.charged,
+            None,
+            outcome.cache,
         )
+        if outcome.cache is not None:
+            self._notes.add(fact)
+        self._record(fact)
         self._tell(LocalEvent("ended", ready.job, ready.path, ready.attempt, outcome.kind))
 
     def _concluded(self) -> bool:
@@ -294,6 +301,7 @@ class _Engine:
             engine = self._engine_below(name, ready, below, prepared.result if below.bound else below.data)
         started = time.time()
         run = engine.run()
+        self._notes.include(engine._notes, ready.job)
         if not run.ok:
             self._below[name] = engine
             verdict: Verdict = "cancelled" if run.state == "cancelled" else "failed"
@@ -337,6 +345,7 @@ class _Engine:
             progress.error,
             progress.states(),
             duration,
+            self._notes.report,
         )
 
 

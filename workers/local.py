@@ -23,6 +23,8 @@ from ..pipeline.plan import Plan
 from ..pipeline.task import Assignment, Given, Outcome, Ready, RunHeader, Want, unpack_task
 from ..stores.pipeline import PipelineStore
 from .answers import InvalidAnswer, understand
+from .cache.cache import Cache
+from .cache.place import user_cache
 from .catalog import Catalog
 from .channel import Channel
 from .execution import Execution
@@ -47,16 +49,19 @@ Report = Callable[[Assignment, float, float | None, str], None]
 class LocalWorkers:
     """A catalog and a store; `runner` makes what runs attempts of one run with them."""
 
-    def __init__(self, catalog: Catalog, store: Any) -> None:
+    def __init__(self, catalog: Catalog, store: Any, cache_folder: str | os.PathLike[str] | None = None) -> None:
         self._catalog = catalog
         self._store = store
+        self._cache = Cache(cache_folder or user_cache())
         self._name = _store_name(store)
         if store is not None and not isinstance(store, type | str):
             _check_store(store, self._name)
         self._keepers: list[Storekeeper] = []
 
     @classmethod
-    def of(cls, own: Iterable[Any], given: Any, store: Any) -> LocalWorkers:
+    def of(
+        cls, own: Iterable[Any], given: Any, store: Any, cache_folder: str | os.PathLike[str] | None = None
+    ) -> LocalWorkers:
         """`own` are the pipeline's; `given` as the caller said it. Raises `ConfigError` for what cannot be used."""
         things: list[Any] = list(own)
         if given is not None:
@@ -64,7 +69,7 @@ class LocalWorkers:
         for thing in things:
             if isinstance(thing, str):
                 _look_here()
-        return cls(Catalog.of(things), store)
+        return cls(Catalog.of(things), store, cache_folder)
 
     def check(self, definition: Definition) -> None:
         """Raises `NotFound` naming a worker that a job needs and nobody offers."""
@@ -94,7 +99,7 @@ class LocalWorkers:
             self._catalog.fill(Catalog.load((DEFAULT_MODULE,)))
 
     def runner(self, fetch: Fetch, size: int, report: Report) -> LocalRunner:
-        return LocalRunner(self._catalog, self.keeper, self._lender, fetch, size, report)
+        return LocalRunner(self._catalog, self.keeper, self._lender, fetch, size, report, self._cache)
 
     def answered(self, ready: Ready, results: dict[str, Any], started: float, duration: float) -> Outcome:
         """The results of a sub-run as the outcome of its job."""
@@ -144,8 +149,10 @@ class LocalRunner:
         fetch: Fetch,
         size: int,
         report: Report,
+        cache: Cache,
     ) -> None:
         self._catalog = catalog
+        self._cache = cache
         self._keeper = keeper
         self._reader = Reader(fetch)
         self._report = report
@@ -160,6 +167,7 @@ class LocalRunner:
                 self._catalog,
                 self._keeper(None),
                 self._reader,
+                cache=self._cache,
                 inline_limit=None,
                 report=self._reported_here,
                 interactive=True,
@@ -192,6 +200,7 @@ class LocalRunner:
             self._catalog,
             self._keeper(lent),
             Reader(channel.fetch),
+            cache=self._cache,
             inline_limit=None,
             interruption=interruption,
             report=channel.report,
