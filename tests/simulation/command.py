@@ -3,6 +3,7 @@
 --seeds 1000 --first 1     live through so many scenarios; the last line says `seeds N, violations M`
 --seed 17                  one of them, with the smallest history that shows what is broken
 --seed 17 --replay         one of them, with everything that happens
+--coverage                 what has happened in those scenarios, counted
 --mutants                  remove one guard after the other, and see that each loss is noticed
 """
 
@@ -11,13 +12,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from pathlib import Path
 
-from . import mutants
+from . import caught
+from .coverage import table
 from .drawing import draw
 from .history import Violation
-from .shrinking import shrink
+from .mutants import MUTANTS
+from .sweeping import Sweep
 from .world import World
 
 SHOWN = 240
@@ -30,12 +32,20 @@ def main() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     options = _parser().parse_args()
     if options.mutants:
-        sys.exit(mutants.main(options.only, options.first, options.seeds, options.seconds))
+        chosen = [one for one in MUTANTS if options.only is None or options.only in one.name]
+        sys.exit(caught.measure(chosen, options.first, options.seeds, options.jobs, options.write))
     if options.seed is not None and options.replay:
         sys.exit(replay(options.seed))
-    if options.seed is not None:
-        sys.exit(sweep(options.seed, 1, None, options.shrink))
-    sys.exit(sweep(options.first, options.seeds, options.seconds, options.shrink, options.append))
+    first, seeds = (options.first, options.seeds) if options.seed is None else (options.seed, 1)
+    sweep = Sweep(first, seeds, options.jobs, options.seconds)
+    broken = sweep.run(options.shrink)
+    if options.coverage:
+        print(table(sweep.seen, sweep.done))
+    print(f"{sweep.done / sweep.passed:.0f} seeds/s, {first} to {first + sweep.done - 1}")
+    if options.append is not None:
+        sweep.append_to(options.append)
+    print(f"seeds {sweep.done}, violations {broken}")
+    sys.exit(1 if broken else 0)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,13 +54,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seeds", type=int, default=1000)
     parser.add_argument("--first", type=int, default=1)
-    parser.add_argument("--seconds", type=float, help="stop after this time")
+    parser.add_argument("--jobs", type=int, default=1, help="processes; 0: one per core")
+    parser.add_argument("--seconds", type=float, help="begin nothing after this time")
     parser.add_argument("--append", type=Path, help="add a line with the result to this file")
     parser.add_argument("--shrink", type=float, default=20.0, help="seconds for making a failing scenario smaller")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--replay", action="store_true")
+    parser.add_argument("--coverage", action="store_true")
     parser.add_argument("--mutants", action="store_true")
     parser.add_argument("--only", help="of the mutants, those whose name contains this")
+    parser.add_argument("--write", action="store_true", help="keep the seeds that catch mutants, and the table in docs")
     return parser
 
 
@@ -65,31 +78,4 @@ def replay(seed: int) -> int:
         broken = violation
     print(*scenario.story(), *(line[:SHOWN] for line in world.lines), sep="\n")
     print(f"seed {seed}: {broken or 'all promises kept'} (t={world.timeline.now:.1f})")
-    return 1 if broken else 0
-
-
-def sweep(first: int, seeds: int, seconds: float | None, patience: float, append: Path | None = None) -> int:
-    """Live through scenarios; the first violation is shrunk and told in full, the others by a line."""
-    began, done, broken = time.monotonic(), 0, 0
-    for seed in range(first, first + seeds):
-        if seconds is not None and time.monotonic() - began > seconds:
-            break
-        scenario = draw(seed)
-        try:
-            World(scenario).run()
-        except Violation as violation:
-            broken += 1
-            if broken == 1 and patience:
-                small, world, found = shrink(scenario, violation, patience)
-                print(*small.story(), *(line[:SHOWN] for line in world.lines), found, sep="\n")
-            print(f"seed {seed}: {str(violation)[:600]}")
-            print(f"replay: python -m tests.simulation --seed {seed} --replay", flush=True)
-        done += 1
-    passed = time.monotonic() - began
-    print(f"{done / passed:.0f} seeds/s, {first} to {first + done - 1}")
-    line = f"seeds {done}, violations {broken}"
-    print(line)
-    if append is not None:
-        with append.open("a") as file:
-            file.write(f"first {first}, {line}, {passed:.0f} s\n")
     return 1 if broken else 0

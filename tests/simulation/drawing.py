@@ -1,45 +1,52 @@
-"""Scenarios drawn from seeds."""
+"""Scenarios drawn from seeds.
+
+One half of the seeds draws from everything; the others have a theme: runs, actions and faults that make a certain kind
+of history likely, such as long jobs on Brokers that are cut off.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
-from typing import Any
 
-from headrace.pipeline.definition import Definition, GatherRule, HookKind, Node, RetryRule, RunOptions
-from headrace.pipeline.errors import DefinitionError
-from headrace.pipeline.plan import Plan
+from headrace.pipeline.definition import Definition, Node, RunOptions
 
-from .clock import WALL
 from .faults import draw_faults
-from .scenario import Action, Behaviour, BrokerSpec, RunSpec, Scenario
+from .pipelines import LIMIT, RESOURCE, ROLE, changed, draw_run
+from .scenario import Action, Behaviour, BrokerSpec, Fault, RunSpec, Scenario
 
-LIMIT = "licence"
-RESOURCE = "memory"
-ROLE = "special"
 ENDLESS = 1e6
-POLICIES = ("fail", "fail", "block", "continue")
+THEMES = 8
+"""The rest of a seed by this number is its theme; those that are not listed below have none."""
 
 
 def draw(seed: int) -> Scenario:
     random = Random(seed)
     brokers = tuple(_broker(random, first) for first in [True] + [False] * random.choice([0, 1, 1, 2]))
     clients = random.choice([1, 1, 2])
-    runs = _runs(random)
-    actions = _actions(random, runs, clients)
+    runs = draw_runs(random)
+    actions = _actions(random, runs, clients, len(brokers))
+    runs = _with_reruns(runs, actions)
     pipeliners = random.choice([1, 1, 2, 3])
     runs = _endless(random, runs, actions)
-    last = max(action.at + action.resume_after for action in actions)
     faults = draw_faults(random, len(brokers), pipeliners, clients)
-    calm_at = max([last, *(fault.at + fault.seconds for fault in faults)])
     limits = {LIMIT: random.choice([1, 2])}
     window = random.choice([2000, 2000, 2000, 2, 5])
     largest = max(len(action.runs) for action in actions)
     tight = not any(run.deadly for run in runs)
     open_runs = random.choice([200_000] * 4 + [largest if tight else 200_000])
-    return Scenario(
-        seed, runs, actions, faults, brokers, pipeliners, clients, limits, window, open_runs, calm_at
-    )  # fmt: skip
+    drawn = Scenario(seed, runs, actions, faults, brokers, pipeliners, clients, limits, window, open_runs)
+    theme = _THEMES.get(seed % THEMES)
+    if theme is not None:
+        drawn = replace(theme(random, drawn), open_runs=200_000)
+    return _timed(drawn)
+
+
+def _timed(scenario: Scenario) -> Scenario:
+    """It gets calm when the last thing has happened."""
+    ends = [fault.at + fault.seconds for fault in scenario.faults]
+    ends += [action.at + action.resume_after for action in scenario.actions]
+    return replace(scenario, calm_at=max(ends, default=0.0))
 
 
 def _broker(random: Random, first: bool) -> BrokerSpec:
@@ -49,131 +56,18 @@ def _broker(random: Random, first: bool) -> BrokerSpec:
     return BrokerSpec(random.choice([1, 2, 3]), {RESOURCE: memory}, roles)
 
 
-# Runs ---------------------------------------------------------------------------------------------------------------
-
-
-def _runs(random: Random) -> tuple[RunSpec, ...]:
+def draw_runs(random: Random) -> tuple[RunSpec, ...]:
     runs: list[RunSpec] = []
     for number in range(random.choice([1, 2, 3, 3, 4, 5])):
-        while True:
-            spec = _run(random, f"run{number:02d}", [run.id for run in runs])
-            try:
-                Plan(spec.definition)
-            except DefinitionError:
-                continue
-            break
-        runs.append(spec)
+        runs.append(draw_run(random, f"run{number:02d}", [run.id for run in runs]))
     return tuple(runs)
 
 
-def _run(random: Random, id: str, earlier: list[str]) -> RunSpec:
-    count = random.choice([1, 2, 3, 4, 5, 6, 8])
-    branches = random.random() < 0.4
-    nodes, edges, behaviours = [], [], {}
-    for at in range(count):
-        parents = sorted(random.sample(range(at), min(at, random.choice([0, 1, 1, 2, 3]))))
-        node = _node(random, f"n{at}", branches, bool(parents))
-        nodes.append(node)
-        behaviours[node.name] = _behaviour(random, node)
-        kind = "order" if node.bind in ("store", "literal") else "value"
-        edges += [(parent, at, kind) for parent in parents]
-    for at, node in enumerate(nodes):
-        children = [nodes[child].name for parent, child, _ in edges if parent == at]
-        if children and node.kind == "job" and random.random() < 0.1:
-            chosen = tuple(random.sample(children, random.randint(0, len(children))))
-            behaviours[node.name] = _with(behaviours[node.name], chosen=chosen)
-    hooks = _hooks(random)
-    for kind in hooks:
-        behaviours[f"hook:{kind}"] = Behaviour(0.02, fails=(1,) if random.random() < 0.2 else ())
-    definition = Definition(
-        nodes=tuple(nodes), edges=tuple(edges), on_error=random.choice(POLICIES), hooks=hooks
-    )  # type: ignore[arg-type]  # fmt: skip
-    data = random.choice([None, b"\x81\xa1x\x01", b"\x81\xa1x\xd9\x40" + b"y" * 64])
-    deadly = random.choice([1, 3, 5]) if random.random() < 0.03 else 0
-    return RunSpec(id, definition, behaviours, _options(random, earlier), data, deadly)
-
-
-def _node(random: Random, name: str, branches: bool, has_parents: bool) -> Node:
-    luck = random.random()
-    if luck < 0.06 and has_parents:
-        return Node(name=name, kind="gate")
-    gather = None
-    if branches and has_parents and random.random() < 0.3:
-        gather = random.choice([GatherRule(), GatherRule(), GatherRule(level=1)])
-    more: dict[str, Any] = {}
-    if random.random() < 0.2:
-        more["retry"] = RetryRule(tries=random.choice([2, 3]), delay=random.choice([0.0, 0.3, 2.0]), factor=2.0)
-    if random.random() < 0.08:
-        more["timeout"] = random.choice([0.2, 1.0])
-    if random.random() < 0.05:
-        more["queue_timeout"] = random.choice([0.5, 5.0])
-    if random.random() < 0.12:
-        more["limits"] = (LIMIT,)
-    if random.random() < 0.08:
-        more["resources"] = {RESOURCE: random.choice([1.0, 2.0])}
-    if random.random() < 0.08:
-        more["role"] = ROLE
-    if random.random() < 0.1:
-        more["priority"] = random.choice([-1, 1, 5])
-    if random.random() < 0.1:
-        more["on_error"] = random.choice(["fail", "block", "continue"])
-    if random.random() < 0.12 and has_parents:
-        more["when"] = random.choice(["failure", "always"])
-    return Node(
-        name=name,
-        worker="W",
-        bind="gather" if gather is not None else random.choice(["store", "args", "args", "literal"]),
-        spread=branches and gather is None and random.random() < 0.3,
-        gather=gather,
-        **more,
-    )
-
-
-def _behaviour(random: Random, node: Node) -> Behaviour:
-    luck = random.random()
-    fails: tuple[int, ...] = ()
-    if luck < 0.12:
-        fails = random.choice([(1,), (1, 2), (1, 2, 3, 4, 5, 6)])
-    slow = random.choice([0.0, 0.002, 0.01, 0.05, 0.2, 0.6, 2.0, 9.0 if random.random() < 0.2 else 1.0])
-    return Behaviour(
-        duration=slow,
-        fails=fails,
-        retry_after=random.choice([0.5, 3.0]) if fails and random.random() < 0.2 else None,
-        poison=0.12 < luck < 0.15,
-        stubborn=random.random() < 0.15,
-        skips=0.15 < luck < 0.19,
-        lengths=tuple(random.choice([0, 1, 2, 3, 4]) for _ in range(3)) if node.spread else (),
-        large=random.random() < 0.1,
-        saves=random.random() < 0.2,
-        only=random.choice([None, 0, 1]),
-    )
-
-
-def _with(behaviour: Behaviour, **changes: Any) -> Behaviour:
-    return Behaviour(**{**behaviour.__dict__, **changes})
-
-
-def _hooks(random: Random) -> dict[HookKind, Node]:
-    kinds: list[HookKind] = ["success", "failure", "always"]
-    return {kind: Node(name=kind, worker="W") for kind in kinds if random.random() < 0.12}
-
-
-def _options(random: Random, earlier: list[str]) -> RunOptions:
-    more: dict[str, Any] = {}
-    if random.random() < 0.15:
-        more["key"] = random.choice(["k1", "k2"])
-        more["on_duplicate"] = random.choice(["return", "reject", "replace"])
-    if random.random() < 0.08:
-        more["deadline"] = random.choice([0.5, 3.0, 12.0])
-    if random.random() < 0.08:
-        more["not_before"] = WALL + random.choice([1.0, 6.0])
-    if earlier and random.random() < 0.15:
-        more["after"] = tuple(random.sample(earlier, 1))
-    if random.random() < 0.1:
-        more["max_active"] = random.choice([1, 2])
-    if random.random() < 0.2:
-        more["priority"] = random.choice([-1, 3])
-    return RunOptions(**more)
+def _with_reruns(runs: tuple[RunSpec, ...], actions: tuple[Action, ...]) -> tuple[RunSpec, ...]:
+    known = {run.id: run for run in runs}
+    again = [action.runs for action in actions if action.verb == "rerun"]
+    plain = RunOptions()
+    return (*runs, *(replace(known[old], id=new, options=plain, deadly=0) for old, new in again))
 
 
 def _endless(random: Random, runs: tuple[RunSpec, ...], actions: tuple[Action, ...]) -> tuple[RunSpec, ...]:
@@ -185,7 +79,7 @@ def _endless(random: Random, runs: tuple[RunSpec, ...], actions: tuple[Action, .
         names = [node.name for node in run.definition.nodes if node.kind == "job"]
         if run.id in cancelled - again and run.options.key is None and names and random.random() < 0.5:
             name = random.choice(names)
-            behaviours = {**run.behaviours, name: _with(run.behaviours[name], duration=ENDLESS)}
+            behaviours = {**run.behaviours, name: changed(run.behaviours[name], duration=ENDLESS)}
             run = replace(run, behaviours=behaviours)
         found.append(run)
     return tuple(found)
@@ -194,7 +88,7 @@ def _endless(random: Random, runs: tuple[RunSpec, ...], actions: tuple[Action, .
 # What users do ------------------------------------------------------------------------------------------------------
 
 
-def _actions(random: Random, runs: tuple[RunSpec, ...], clients: int) -> tuple[Action, ...]:
+def _actions(random: Random, runs: tuple[RunSpec, ...], clients: int, brokers: int) -> tuple[Action, ...]:
     actions: list[Action] = []
     at = 0.3
     groups: list[list[str]] = [[]]
@@ -208,6 +102,12 @@ def _actions(random: Random, runs: tuple[RunSpec, ...], clients: int) -> tuple[A
         for run in group:
             actions += _more(random, at, run, clients)
         at += random.choice([0.0, 0.1, 1.0, 3.0])
+    if random.random() < 0.1:
+        actions.append(
+            Action(random.random() * 8, 0, "drain", (), random.choice([0.5, 4.0]), random.randrange(brokers))
+        )
+    if random.random() < 0.08:
+        actions.append(Action(random.random() * 15, 0, "sweep", ()))
     return tuple(sorted(actions, key=lambda action: action.at))
 
 
@@ -225,4 +125,110 @@ def _more(random: Random, at: float, run: str, clients: int) -> list[Action]:
         found.append(Action(at + random.choice([1.0, 4.0, 12.0]), client, "retry", (run,)))
     if random.random() < 0.15:
         found.append(Action(at + random.choice([0.01, 1.0, 14.0]), client, "again", (run,)))
+    if random.random() < 0.08:
+        found.append(Action(at + random.choice([1.0, 4.0, 12.0]), client, "prune", (run,)))
+    if random.random() < 0.06:
+        found.append(Action(at + random.choice([1.0, 6.0]), client, "rerun", (run, f"{run}b")))
     return found
+
+
+# Themes -------------------------------------------------------------------------------------------------------------
+
+
+def _far(random: Random, drawn: Scenario) -> Scenario:
+    """Long jobs on two Brokers, of which one is cut off, stands still, or loses its process only."""
+    jobs = random.choice([2, 3, 4])
+    long = random.choice([9.5, 11.0, 14.0])
+    run = plain_run("run00", jobs, Behaviour(long, saves=random.random() < 0.7, large=random.random() < 0.3))
+    target, at = random.randrange(2), 1.0 + random.random() * 4
+    beat = at + random.random() * 2
+    faults = random.choice(
+        [
+            [Fault("link.cut", at, target, 14.0, random.randint(0, 1), random.choice(["both", "to", "from"]))],
+            [Fault("broker.freeze", at, target, 12.0 + random.random() * 4)],
+            [Fault("machine.freeze", at, target, 9.5 + random.random() * 4)],
+            [  # its heartbeats arrive, the answers late; then nothing arrives
+                Fault("link.cut", at, target, 3.0 + random.random() * 2.5, 1, "from"),
+                Fault("link.cut", beat, target, 20.0, 0, "to"),
+            ],
+            [Fault("link.cut", at, target, 13.0, random.randint(0, 1), "both"), Fault("router.kill", beat)],
+            [
+                Fault("router.freeze", at, 0, 9.0 + random.random() * 4),
+                Fault("link.cut", at - 0.3, target, 14.5, 0, "to"),
+            ],
+        ]
+    )
+    action = Action(0.3, 0, "submit", ("run00",))
+    slots = (BrokerSpec(2, {RESOURCE: 2.0}), BrokerSpec(2, {RESOURCE: 2.0}))
+    return replace(drawn, runs=(run,), actions=(action,), faults=tuple(faults), brokers=slots)
+
+
+def _ends(random: Random, drawn: Scenario) -> Scenario:
+    """Short runs that are cancelled, paused and tried again at about the time when they end, on a slow disk."""
+    runs = tuple(draw_run(random, f"run{n:02d}", []) for n in range(random.choice([2, 3, 4])))
+    quick = [
+        replace(run, options=RunOptions(), deadly=0, behaviours={
+            name: replace(one, duration=min(one.duration, 0.3)) for name, one in run.behaviours.items()
+        })
+        for run in runs
+    ]  # fmt: skip
+    actions = [Action(0.3, 0, "submit", tuple(run.id for run in runs))]
+    for run in runs:
+        for _ in range(random.choice([1, 2, 3])):
+            verb = random.choice(["cancel", "cancel", "pause", "retry", "prune"])
+            actions.append(Action(0.4 + random.random() * random.choice([1.0, 5.0]), 0, verb, (run.id,), 0.2))
+    faults: list[Fault] = []
+    if random.random() < 0.8:
+        faults.append(Fault("disk.slow", random.random(), 0, 6.0, random.choice([1, 3])))
+    if random.random() < 0.3:
+        faults.append(Fault("pipeliner.kill", random.random() * 5, 0))
+    if random.random() < 0.3:
+        faults.append(Fault("router.kill", random.random() * 5))
+    return replace(drawn, runs=tuple(quick), actions=tuple(sorted(actions, key=lambda one: one.at)),
+                   faults=tuple(faults), pipeliners=2)  # fmt: skip
+
+
+def _storm(random: Random, drawn: Scenario) -> Scenario:
+    """Many quick jobs in bad weather."""
+    behaviour = Behaviour(random.choice([0.0, 0.002, 0.02]))
+    runs = tuple(plain_run(f"run{n:02d}", random.choice([5, 20, 40]), behaviour) for n in range(3))
+    actions = tuple(Action(0.5 + 2.0 * n, 0, "submit", (run.id,)) for n, run in enumerate(runs))
+    faults = [Fault("weather", 0.2, 0, 8.0, 3), Fault("weather", random.random() * 2, 0, 6.0, random.choice([1, 2]))]
+    if random.random() < 0.4:
+        faults.append(Fault("router.kill", random.random() * 6))
+    return replace(drawn, runs=runs, actions=actions, faults=tuple(faults))
+
+
+def _back(random: Random, drawn: Scenario) -> Scenario:
+    """A Broker comes back after restarts of the Router; meanwhile its run was cancelled, ended and tried again."""
+    behaviour = Behaviour(random.choice([1.0, 2.0, 5.0, 9.0]), fails=random.choice([(), (), (1,)]))
+    run = plain_run("run00", random.choice([1, 2, 3]), behaviour, chain=random.random() < 0.5)
+    at = 0.8 + random.random()
+    away = random.choice([9.8, 10.5, 11.5, 13.0]) + random.random()
+    faults = [Fault("link.cut", at, 0, away, random.randint(0, 1), "both"), Fault("router.kill", at + random.random())]
+    if random.random() < 0.4:
+        faults.append(Fault("router.kill", at + away + random.random() * 2 - 1))
+    actions = [Action(0.3, 0, "submit", ("run00",)), Action(at + random.random() * 4, 0, "cancel", ("run00",))]
+    actions.append(Action(at + 9.0 + random.random() * 2, 0, "retry", ("run00",)))
+    brokers = drawn.brokers[: random.choice([1, 2])]
+    return replace(drawn, runs=(run,), actions=tuple(actions), faults=tuple(faults), brokers=brokers)
+
+
+def _deaf(random: Random, drawn: Scenario) -> Scenario:
+    """What is said to a Broker at the moment of a cancel is lost."""
+    run = plain_run("run00", random.choice([1, 2, 4]), Behaviour(ENDLESS, stubborn=random.random() < 0.3))
+    at = 1.0 + random.random() * 3
+    brokers = len(drawn.brokers)
+    faults = tuple(Fault("link.cut", at - 0.05, n, random.choice([0.1, 0.4, 2.5]), 0, "from") for n in range(brokers))
+    actions = (Action(0.3, 0, "submit", ("run00",)), Action(at, 0, "cancel", ("run00",)))
+    return replace(drawn, runs=(run,), actions=actions, faults=faults)
+
+
+_THEMES = {1: _far, 3: _ends, 5: _storm, 6: _back, 7: _deaf}
+
+
+def plain_run(id: str, jobs: int, behaviour: Behaviour, chain: bool = False) -> RunSpec:
+    nodes = tuple(Node(name=f"n{at}", worker="W") for at in range(jobs))
+    edges = tuple((at, at + 1, "order") for at in range(jobs - 1)) if chain else ()
+    definition = Definition(nodes=nodes, edges=edges, on_error="block")  # type: ignore[arg-type]
+    return RunSpec(id, definition, {node.name: behaviour for node in nodes})

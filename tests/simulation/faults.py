@@ -20,7 +20,7 @@ link.cut         between the Router and a peer; text: to, from, both; number 1: 
 weather          frames are dropped, doubled, overtaken, delayed; number: how bad
 client.crash     a client process; its user starts another one
 clock.jump       the wall clock of a machine jumps by `number` seconds
-store.down       the users' store does not answer for a time
+store.down       the users' store (number 1: the values store) does not answer for a time
 """
 
 from __future__ import annotations
@@ -74,8 +74,10 @@ def _draw(random: Random, brokers: int, pipeliners: int, clients: int) -> Fault:
                 number, text = random.randint(1, 40), random.choice(STAGES)
         case "router.freeze" | "pipeliner.freeze" | "broker.freeze" | "machine.freeze":
             seconds = random.choice([0.3, 3.0, 7.3, 9.5, 14.0]) * (0.8 + 0.4 * random.random())
-        case "disk.full" | "store.down":
+        case "disk.full":
             seconds = random.choice([0.5, 3.0, 12.0])
+        case "store.down":
+            seconds, number = random.choice([0.5, 3.0, 12.0, 40.0]), random.randint(0, 1)
         case "disk.slow":
             seconds, number = random.choice([2.0, 6.0]), random.choice([1, 3])
         case "link.cut":
@@ -171,11 +173,13 @@ class Faults:
             if fault.number == self._commits and fault.text == step and not calm:
                 self._at_commits.remove(fault)
                 self.world.trace("fault", "strikes", str(fault))
+                self.world.history.note(_named(fault))
                 self.world.died(router)
                 return
 
     def _strike(self, fault: Fault) -> None:
         self.world.trace("fault", "strikes", str(fault))
+        self.world.history.note(_named(fault))
         what, _, how = fault.kind.partition(".")
         getattr(self, f"_{what}")(fault, how)
 
@@ -194,7 +198,7 @@ class Faults:
             router.committer.finish()
             self.world.died(router)
         else:
-            router.frozen_until = self.world.timeline.now + fault.seconds
+            router.freeze(self.world.timeline.now + fault.seconds)
 
     def _disk(self, fault: Fault, how: str) -> None:
         disk, now = self.world.disk, self.world.timeline.now
@@ -275,4 +279,17 @@ class Faults:
         machines[fault.target].wall_offset += fault.number
 
     def _store(self, fault: Fault, how: str) -> None:
-        self.world.stores.down_until = self.world.timeline.now + fault.seconds
+        name = "values" if fault.number else "users"
+        self.world.stores.down_until[name] = self.world.timeline.now + fault.seconds
+
+
+def _named(fault: Fault) -> str:
+    """For the table of what has happened."""
+    match fault.kind:
+        case "link.cut":
+            return f"fault link.cut {fault.text}, {'held' if fault.number else 'lost'}"
+        case "router.kill":
+            return f"fault router.kill {fault.text or ('between two sends' if fault.number else 'at any moment')}"
+        case "store.down":
+            return f"fault store.down: {'values' if fault.number else 'users'}"
+    return f"fault {fault.kind}"

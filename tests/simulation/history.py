@@ -7,9 +7,9 @@ of its own could have told it.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.daemons.dispatch.effects import Record
 from headrace.daemons.protocol import (
@@ -25,15 +25,31 @@ from headrace.daemons.protocol import (
     ToRouter,
 )
 from headrace.pipeline.definition import RunOptions
-from headrace.pipeline.facts import Accepted, Cancelled, Ending, Finished, Path, Paused, Released, Reopened, Returned
+from headrace.pipeline.facts import (
+    Accepted,
+    Cancelled,
+    Ending,
+    EpochBegan,
+    Finished,
+    Path,
+    Paused,
+    Pruned,
+    Released,
+    Reopened,
+    Returned,
+)
 from headrace.pipeline.task import Outcome
 
 from .clock import Timeline
 from .disk import Disk
-from .processes import Execution, Process
 from .scenario import RunSpec, Scenario
 
+if TYPE_CHECKING:
+    from .processes import Execution, Process
+
 Instance = tuple[str, int, str, tuple[int, ...]]
+DEATHS = 3
+STORE_DEADLINE = 30.0
 OWN = ("success", "failed", "timeout", "store")
 """How an attempt can end only if its process says so."""
 
@@ -64,6 +80,7 @@ class Round:
     """The fact that let it begin: accepted, released or reopened."""
     cancelled: int = 0
     ending: Ending | None = None
+    ending_seq: int = 0
     finished: Finished | None = None
     finished_seq: int = 0
     returned: dict[tuple[str, Path], list[Line]] = field(default_factory=dict)
@@ -160,6 +177,20 @@ class History:
         """By run: when its submission was answered."""
         self.live_leases: Any = None
         """Asks the Router which leases it counts as live."""
+        self.router_wall: Any = None
+        """The wall clock of the Router's machine."""
+        self.pruned: dict[str, int] = {}
+        """By run: the sequence of the fact that it was pruned."""
+        self.reopened = 0
+        self.told = 0
+        """The last fact that watchers were told of."""
+        self.recorded_at: dict[int, float] = {}
+        """By sequence: the true time."""
+        self.seen: Counter[str] = Counter()
+        """What has happened at all, for the table."""
+
+    def note(self, what: str) -> None:
+        self.seen[what] += 1
 
     @property
     def synced(self) -> int:
@@ -169,19 +200,38 @@ class History:
 
     def restart(self) -> None:
         """A new Router has opened the journal: what was recorded is what is there."""
-        self.runs, self.fact_of, self.answers = {}, {}, {}
+        self.runs, self.fact_of, self.answers, self.pruned = {}, {}, {}, {}
+        self.told = self.synced
         for record in self.disk.synced:
             self._apply(record)
 
     def recorded(self, records: list[Record]) -> None:
         for record in records:
+            self.recorded_at[record.sequence] = self.timeline.now
+            self._note_fact(record.fact)
             self._check_record(record)
             self._apply(record)
+
+    def _note_fact(self, fact: Any) -> None:
+        name = type(fact).__name__
+        if isinstance(fact, Returned):
+            name += f" {fact.kind}" + ("" if fact.charged else ", uncharged")
+            if fact.signs is not None:
+                shown = [one for one in ("skip", "chosen", "invalid", "retry_after") if getattr(fact.signs, one, None)]
+                for sign in shown:
+                    self.note(f"an answer with {sign}")
+            if fact.ref is not None:
+                self.note("a value by reference")
+            if fact.round:
+                self.note("an attempt of a later round")
+        self.note(f"fact {name}")
 
     def _apply(self, record: Record) -> None:
         fact, sequence = record.fact, record.sequence
         if record.answer is not None:
             self.answers[record.answer[0]] = sequence
+        if isinstance(fact, Pruned):
+            self.pruned[fact.run] = sequence
         if isinstance(fact, Accepted):
             self.runs[fact.run] = RunView(fact.run, fact.options, sequence, fact.active, [Round(0, sequence)])
         if record.run is None:
@@ -200,7 +250,7 @@ class History:
             case Paused():
                 view.paused = fact.on
             case Ending():
-                now.ending = fact
+                now.ending, now.ending_seq = fact, sequence
             case Finished():
                 now.finished, now.finished_seq = fact, sequence
             case Reopened():
@@ -213,6 +263,10 @@ class History:
         fact = record.fact
         if isinstance(fact, Accepted):
             self._accepted(fact)
+        if isinstance(fact, Pruned):
+            view = self.runs.get(fact.run)
+            if view is None or view.finished is None or fact.run in self.pruned:
+                raise Violation("prune", f"{fact}, and the run is {view}")
         if record.run is None or isinstance(fact, Accepted):
             return
         view = self.runs[record.run]
@@ -222,12 +276,33 @@ class History:
             raise Violation("G3 one end", f"{fact} after the end of run {view.id}")
         elif isinstance(fact, Returned):
             self._returned(view, fact, record.result)
+        elif isinstance(fact, Released):
+            self._released(view)
+        elif isinstance(fact, Cancelled) and fact.reason == "deadline exceeded":
+            self._overdue(view)
         elif isinstance(fact, Cancelled) and (view.now.cancelled or view.now.ending):
             raise Violation("G16 cancel once", f"{fact} of run {view.id}, which is cancelled or ending")
         elif isinstance(fact, Finished | Ending):
             self._finished(view, fact)
 
+    def _released(self, view: RunView) -> None:
+        early = view.options.not_before is not None and view.options.not_before - self.router_wall()
+        if early and early > 0.001:
+            raise Violation("G14 clocks", f"run {view.id} was released {early:.3f} s before its time")
+
+    def _overdue(self, view: RunView) -> None:
+        """A deadline is a duration: within an epoch no wall clock counts."""
+        began, limit = self.recorded_at.get(view.now.began), view.options.deadline
+        epoch = max(record.sequence for record in self.disk.synced if isinstance(record.fact, EpochBegan))
+        if limit is None or (began is not None and view.now.began > epoch and self.timeline.now - began < limit - 0.1):
+            raise Violation("G14 clocks", f"run {view.id} is overdue after {self.timeline.now - (began or 0):.3f} s")
+        if view.now.cancelled or view.now.ending:
+            raise Violation("G16 cancel once", f"run {view.id} is overdue, and is cancelled or ending")
+
     def _reopened(self, view: RunView, fact: Reopened) -> None:
+        self.reopened += 1
+        if view.id in self.pruned:
+            raise Violation("prune", f"{fact} of run {view.id}, which was pruned")
         if view.finished is None or view.finished.verdict == "success" or fact.round != len(view.rounds):
             raise Violation("G8 rounds", f"{fact} of run {view.id}, which has {view.finished}")
         self._check_key(view.id, view.options.key, view.accepted)
@@ -239,7 +314,8 @@ class History:
             self._check_key(fact.run, fact.options.key, 0)
 
     def _check_key(self, run: str, key: str | None, since: int) -> None:
-        holder = next((one.id for one in self.runs.values() if one.options.key == key and one.accepted > since), None)
+        holder = next((one.id for one in self.runs.values() if one.options.key == key and one.accepted > since
+                       and one.id not in self.pruned), None)  # fmt: skip
         if key is not None and holder is not None:
             raise Violation("G8 key", f"run {run} goes on under key {key!r}, which run {holder} holds")
 
@@ -264,6 +340,20 @@ class History:
         if newer:
             raise Violation("G4 fencing", f"{fact}, but {self.begun[newer[-1]]} has begun under a newer lease")
         self._agrees(fact, result, self.begun.get(fact.lease))
+        self._check_budgets(fact, earlier)
+
+    def _check_budgets(self, fact: Returned, earlier: list[Line]) -> None:
+        """What is no failure of the job is charged to nobody, and a poison job does not go on for ever."""
+        if sum(line.fact.kind == "died" and line.fact.charged for line in earlier) >= DEATHS:
+            raise Violation("G11 quarantine", f"{fact} after {DEATHS} deaths of its process")
+        begun = self.begun.get(fact.lease)
+        if begun is None or begun.ended is None:
+            return
+        took, needs = begun.ended - begun.began, begun.execution.assignment.needs
+        if fact.kind == "store" and fact.charged and took < STORE_DEADLINE:
+            raise Violation("G9 store faults", f"{fact}: the store had {took:.1f} s only")
+        if fact.kind == "timeout" and (needs is None or needs.timeout is None or took < needs.timeout - 0.01):
+            raise Violation("G14 clocks", f"{fact}, and it ran from {begun.began:.3f} to {begun.ended:.3f}")
 
     def _agrees(self, fact: Returned, result: bytes, begun: Begun | None) -> None:
         """A fact says what has really happened."""
@@ -297,6 +387,7 @@ class History:
     # The Router says ------------------------------------------------------------------------------------------------
 
     def router_says(self, peer: str, message: FromRouter) -> None:
+        self.note(f"said by the Router: {type(message).__name__}")
         match message:
             case Run():
                 self._grants(message)
@@ -362,11 +453,24 @@ class History:
     # Peers say ------------------------------------------------------------------------------------------------------
 
     def peer_says(self, message: ToRouter) -> None:
+        self.note(f"said to the Router: {type(message).__name__}")
         if isinstance(message, HandedBack):
             for lease in message.leases:
                 if lease in self.begun:
                     raise Violation("G2 handed back unbegun", f"handed back, but {self.begun[lease]}")
                 self.handed_back.add(lease)
+
+    def published(self, records: list[Record]) -> None:
+        """Watchers are told of every fact, in order, when it is on disk."""
+        for record in records:
+            if record.sequence != self.told + 1 or record.sequence > self.synced:
+                raise Violation("events", f"fact {record.sequence} is told after fact {self.told}")
+            self.told = record.sequence
+
+    def removed(self, run: str) -> None:
+        """The values of a run are removed."""
+        if self.pruned.get(run, self.synced + 1) > self.synced:
+            raise Violation("prune", f"the values of run {run} go, and its prune is not on disk")
 
     # Processes ------------------------------------------------------------------------------------------------------
 
@@ -398,7 +502,33 @@ class History:
         for line in view.lines(instance):
             if line.fact.kind == "success" and line.sequence <= self.synced:
                 raise Violation("G2 nothing finished runs twice", f"{begun} after {line.fact}")
+        self._check_hook(view, begun)
+        self._check_delay(view, begun)
         self._check_room(view, process)
+
+    def _check_hook(self, view: RunView, begun: Begun) -> None:
+        """Hooks of a run come when its verdict is fixed and nothing of it runs any more."""
+        job = begun.execution.assignment.job
+        if not job.startswith("hook:") or job.count(":") > 1:
+            return
+        ending = view.now.ending
+        if ending is None or view.now.ending_seq > self.synced:
+            raise Violation("G7 hooks once", f"{begun} before the verdict is on disk")
+        for (run, _, other, _), running in self.running.items():
+            if run == view.id and not other.startswith("hook:"):
+                for one in running:
+                    if not one.excused:
+                        raise Violation("G7 hooks once", f"{begun}, and {one}")
+
+    def _check_delay(self, view: RunView, begun: Begun) -> None:
+        """The next attempt comes after the delay that was asked for."""
+        lines = view.lines(begun.instance)
+        if not lines or lines[-1].fact.signs is None or lines[-1].fact.signs.retry_after is None:
+            return
+        passed = begun.began - self.recorded_at.get(lines[-1].sequence, 0.0)
+        self.note("a later attempt after a delay")
+        if passed < lines[-1].fact.signs.retry_after - 0.01:
+            raise Violation("G14 clocks", f"{begun}, {passed:.3f} s after {lines[-1].fact}")
 
     def _thrown_away(self, earlier: Begun) -> bool:
         """It has succeeded on a Broker that lives and never lost its leases: that result had to count."""

@@ -31,7 +31,9 @@ from headrace.daemons.protocol import (
     encode,
 )
 from headrace.pipeline.errors import NotFound
+from headrace.pipeline.facts import Unregistered
 from headrace.pipeline.task import Given
+from headrace.workers import pool as pool_module
 from headrace.workers.messages import Settings
 
 from .clock import GRAIN, Machine
@@ -60,6 +62,8 @@ class Host:
         self.machine = machine
         self.name = name
         self.alive = True
+        self.goodbye = False
+        """It has ended well."""
         self.frozen_until = 0.0
         self.inbox: deque[Any] = deque()
         self.dies_after_sends = -1
@@ -197,6 +201,10 @@ class RouterHost(Host):
         self.router._journal = self.journal
         self.router._committer = self.committer  # type: ignore[assignment]
         self.poller = Poller(self)
+        self._born = world.timeline.now
+        self._asleep = 0.0
+        self._heard: dict[str, float] = {}
+        """By Broker: for how long we had been awake when it was last heard."""
         world.router_opens = self
         self.router._prepare(None)  # type: ignore[arg-type]
         self._listen()
@@ -211,11 +219,14 @@ class RouterHost(Host):
 
         def said(peer: str, messages: list[FromRouter], *more: Any) -> None:
             for message in messages:
+                if isinstance(message, Run):
+                    self._check_draining(peer, message)
                 history.router_says(peer, message)
                 self.world.trace(self.name, peer, message)
             send(peer, messages, *more)
 
         def recorded(number: int, batch: list[Any]) -> None:
+            self._check_losses(batch)
             for record in batch:
                 self.world.trace(self.name, "journal", f"{record.sequence} {record.run}: {record.fact}")
             history.recorded(batch)
@@ -227,6 +238,40 @@ class RouterHost(Host):
     @property
     def dispatch(self) -> Any:
         return self.router._dispatch
+
+    # What only the Router's own members can tell ---------------------------------------------------------------------
+
+    def freeze(self, until: float) -> None:
+        self.frozen_until = until
+        self._asleep += until - self.world.timeline.now
+
+    def _check_draining(self, peer: str, message: Run) -> None:
+        member = self.dispatch.cluster.brokers.get(peer)
+        if member is not None and member.draining:
+            raise Violation("drain", f"{message} goes to {member.place}, which is to run empty")
+
+    def _awake(self) -> float:
+        """Seconds that this process was not stopped."""
+        return self.world.timeline.now - self._born - self._asleep
+
+    def _check_losses(self, batch: list[Any]) -> None:
+        """Nobody is given up while the Router could not hear him."""
+        for record in batch:
+            fact = record.fact
+            if isinstance(fact, Unregistered) and "not heard" in fact.why and fact.identity in self._heard:
+                silent = self._awake() - self._heard[fact.identity]
+                if silent < self.router.rules.hand_on - self.router.rules.heartbeat - 0.1:
+                    raise Violation("G6 noticed", f"{fact}, and this Router has listened for {silent:.1f} s only")
+
+    def _check_room(self) -> None:
+        """What is kept of a run is bounded, and so are the runs."""
+        cluster = self.dispatch.cluster
+        for run in cluster.runs.values():
+            waiting = len(run.live) - run.leased
+            if waiting > 2 * self.router.rules.window:
+                raise Violation("G10 bounded", f"{waiting} attempts of run {run.id} wait")
+        if len(cluster.runs) > self.router.rules.open_runs + self.world.history.reopened:
+            raise Violation("G10 bounded", f"{len(cluster.runs)} runs are open")
 
     def live_leases(self) -> set[int]:
         return {lease for one in self.dispatch.cluster.brokers.values() for lease in one.leases}
@@ -243,7 +288,11 @@ class RouterHost(Host):
 
     def validate(self) -> None:
         self.dispatch.validate()
+        self._check_room()
         cluster = self.dispatch.cluster
+        for identity, broker in cluster.brokers.items():
+            if broker.heard == cluster.now:
+                self._heard[identity] = self._awake()
         silent = [one.place for one in cluster.brokers.values() if cluster.now - one.heard >= cluster.rules.hand_on]
         silent += [one.place for one in cluster.pipeliners.values() if cluster.now - one.heard >= cluster.rules.silent]
         if silent and not cluster.stalled:
@@ -377,10 +426,19 @@ class Silent:
         """Nobody speaks."""
 
 
+class Output:
+    """What jobs write: nothing that anybody reads."""
+
+    def up(self, slot: int) -> None: ...
+
+    def ended(self, slot: int, log: object) -> None: ...
+
+
 class Outfit:
     """What worker processes are made with: nothing here."""
 
-    def __init__(self, modules: tuple[str, ...], store: str | None, data: Path) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
+        self.output = Output()
         self.settings: Settings | None = None
         self.values_id: str | None = None
         self.monitoring_interval: float | None = None
@@ -414,13 +472,16 @@ class Stopper:
 
 
 class Watchers:
-    """Nobody subscribes to the broadcast."""
+    """They are told of everything."""
 
-    def __init__(self, socket: Any, epoch: int) -> None:
-        pass
+    def __init__(self, world: World) -> None:
+        self._history = world.history
 
     def publish(self, records: Any) -> None:
-        pass
+        self._history.published(records)
+
+    def signal(self, told: Any) -> None:
+        self._history.note("a signal of how far a job is")
 
     def drain(self) -> None:
         pass
@@ -435,12 +496,14 @@ class Patches:
         )
         own = SimpleNamespace(now=lambda: world.current.monotonic())
         place: Callable[[], str] = lambda: world.current.name  # noqa: E731 - it is a door
+        world.history.router_wall = world.router_machine.wall
         self._doors: list[tuple[Any, str, Any]] = [
+            (pool_module, "PACKET_LIMIT", 1000),
             (zmq, "Poller", lambda: world.router_opens.poller),
             (router_module, "time", clock),
             (router_module, "Stopper", Stopper),
             (router_module, "ValueReader", lambda folder: Values(world)),
-            (router_module, "Broadcast", Watchers),
+            (router_module, "Broadcast", lambda socket, epoch: Watchers(world)),
             (router_module, "_bound", lambda context, kind, address, options: Api(world.router_opens)),
             (pipeliner_module, "time", clock),
             (pipeliner_module, "Stopper", Stopper),

@@ -25,6 +25,8 @@ from headrace.workers.messages import (
     Large,
     Leave,
     Packet,
+    Progress,
+    Resend,
     Settings,
     Stop,
     ToWorker,
@@ -34,6 +36,7 @@ from headrace.workers.messages import (
 from headrace.workers.pool import PoolEvent, Said, SlotDown, SlotUp
 
 from .clock import GRAIN, Machine
+from .history import STORE_DEADLINE
 from .scenario import Behaviour
 
 if TYPE_CHECKING:
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
     from .stores import Stores
 
 CARDS = (WorkerCard("W"),)
-STORE_DEADLINE = 30.0
 _packets = msgspec.msgpack.Decoder(Packet)
 
 
@@ -76,6 +78,8 @@ class Process:
         self.dying = False
         self.leaving = False
         self.running: Execution | None = None
+        self._asked = 0
+        """The lease of a packet that did not come whole, until it does."""
         self._stops: dict[int, str] = {}
         self._fetches = 0
         pool.after(0.01 + pool.random.random() * 0.2, self._come_up)
@@ -97,7 +101,9 @@ class Process:
                 self.leaving = True
                 self.read()
             case Large(packet):
-                self._begin(packet)
+                if self._asked == packet.lease:
+                    self._asked = 0
+                    self._begin(packet)
 
     def die(self, number: int | None, code: int | None = None) -> None:
         """The process ends here and now."""
@@ -121,16 +127,22 @@ class Process:
 
     def read(self) -> None:
         """Begin what stands first in the pipe, when nothing runs."""
-        if self.down or not self.up or self.running is not None:
+        if self.down or not self.up or self.running is not None or self._asked:
             return
         if self.leaving:
             self.die(None, 0)
         elif self.pipe:
-            self._begin(_packets.decode(self.pipe.popleft()))
+            packet = _packets.decode(self.pipe.popleft())
+            if packet.assignment is None:
+                self.pool.history.note("a packet too large for its pipe")
+                self._asked = packet.lease
+                self.pool.tell(Said(self.slot, Resend(packet.lease)))
+            else:
+                self._begin(packet)
 
     def _begin(self, packet: Packet) -> None:
         pool = self.pool
-        assert packet.assignment is not None, "no packet of a simulation is too large for its pipe"
+        assert packet.assignment is not None, "it is whole"
         execution = Execution(packet, pool.behaviour(packet.assignment), pool.machine.timeline.now)
         self.running = execution
         lease = packet.assignment.lease
@@ -138,6 +150,8 @@ class Process:
             self._end(execution, Outcome(lease, "cancelled", error=Failure("JobCancelled", "it never began")))
             return
         pool.history.begins(self, execution)
+        if execution.behaviour.reports:
+            pool.tell(Said(self.slot, Progress(lease, 1.0, 2.0, "half of it")))
         if execution.behaviour.poison and execution.behaviour.misbehaves(packet.assignment.path):
             pool.after(min(execution.behaviour.duration, 0.2), self.die, 11)
             return
@@ -191,26 +205,41 @@ class Process:
             error = Failure("ValueError", "boom")
             self._end(execution, Outcome(assignment.lease, "failed", b"", signs=signs, error=error))
         elif behaviour.saves:
-            self._save(execution, self.pool.machine.timeline.now, 0.1)
+            self._patiently(execution, self._save, "users", self.pool.machine.timeline.now, 0.1)
         else:
-            self._succeed(execution)
+            self._keep(execution)
 
-    def _save(self, execution: Execution, since: float, pause: float) -> None:
-        """A store that is down is tried again, for so long; a store that knows a newer fence refuses."""
+    def _patiently(
+        self, execution: Execution, work: Callable[[Execution], None], store: str, since: float, pause: float
+    ) -> None:
+        """A store that is down is tried again, for so long."""
         if self.down or execution.over:
             return
-        stores, lease = self.pool.stores, execution.assignment.lease
         now = self.pool.machine.timeline.now
-        if stores.down_until > now:
-            if now - since >= STORE_DEADLINE:
-                self._end(execution, Outcome(lease, "store", error=Failure("StoreError", "the store is down")))
-            else:
-                self.pool.after(pause, self._save, execution, since, min(5.0, pause * 2))
-        elif stores.save(execution):
-            self._succeed(execution)
+        if self.pool.stores.down_until[store] <= now:
+            work(execution)
+        elif now - since >= STORE_DEADLINE:
+            error = Failure("StoreError", f"the store of {store} is down")
+            self._end(execution, Outcome(execution.assignment.lease, "store", error=error))
         else:
+            self.pool.history.note(f"the store of {store} was tried again")
+            self.pool.after(pause, self._patiently, execution, work, store, since, min(5.0, pause * 2))
+
+    def _save(self, execution: Execution) -> None:
+        """A store that knows a newer fence refuses."""
+        if self.pool.stores.save(execution):
+            self._keep(execution)
+        else:
+            self.pool.history.note("a store refused an older fence")
             error = Failure("Superseded", "a newer attempt has saved")
-            self._end(execution, Outcome(lease, "store", error=error, charged=False))
+            self._end(execution, Outcome(execution.assignment.lease, "store", error=error, charged=False))
+
+    def _keep(self, execution: Execution) -> None:
+        """The result: a large one goes to the values store first."""
+        if execution.behaviour.large:
+            self._patiently(execution, self._succeed, "values", self.pool.machine.timeline.now, 0.1)
+        else:
+            self._succeed(execution)
 
     def _succeed(self, execution: Execution) -> None:
         assignment, behaviour = execution.assignment, execution.behaviour
@@ -243,15 +272,19 @@ class Process:
 
 def _signs(execution: Execution) -> Signs | None:
     behaviour, path = execution.behaviour, execution.assignment.path
+    task = unpack_task(execution.assignment.task)
     if behaviour.skips and behaviour.misbehaves(path):
         return Signs(skip="it had nothing to do")
+    spoils = behaviour.spoils and behaviour.misbehaves(path)
+    if spoils and not task.spread and not task.report:
+        return Signs(invalid="it has chosen what is not there")
     spread = None
-    if unpack_task(execution.assignment.task).spread:
+    if task.spread and not spoils:
         spread = behaviour.lengths[sum(path) % len(behaviour.lengths)] if behaviour.lengths else 1
-    chosen = behaviour.chosen
-    if spread is None and chosen is None and behaviour.graft is None:
-        return None
-    return Signs(spread=spread, chosen=chosen, graft=behaviour.graft)
+    keys = {} if spoils else {key: f"k{sum(path) % behaviour.keys}" for key in task.report}
+    graft = behaviour.graft if behaviour.misbehaves(path) else None
+    signs = Signs(spread=spread, chosen=behaviour.chosen, keys=keys, graft=graft)
+    return None if signs == Signs() else signs
 
 
 class Pool:

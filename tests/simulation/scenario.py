@@ -29,6 +29,15 @@ class Behaviour:
     saves: bool = False
     """It saves to a store that honours fences."""
     graft: bytes | None = None
+    """What it puts into its run."""
+    graft_fails: bool = False
+    """It cannot be put there."""
+    spoils: bool = False
+    """Its answer cannot be honoured."""
+    keys: int = 1
+    """Its results fall into so many groups, when somebody groups by a key."""
+    reports: bool = False
+    """It tells how far it is."""
     only: int | None = None
 
     def misbehaves(self, path: Path) -> bool:
@@ -48,14 +57,22 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class Action:
-    """Something a user does: `submit` runs (`again` does it once more), `cancel`, `pause` (and resume later), `follow`,
-    `retry`."""
+    """Something a user does.
+
+    submit    runs; `again` does it once more
+    rerun     the same pipeline anew: runs are (the old one, the new one)
+    cancel, retry, prune, follow    a run
+    pause     a run, and resume it later
+    drain     the Broker `number`, and let it take work again later
+    sweep     prune whatever has ended
+    """
 
     at: float
     client: int
     verb: str
     runs: tuple[str, ...]
     resume_after: float = 0.0
+    number: int = 0
 
 
 @dataclass(frozen=True)

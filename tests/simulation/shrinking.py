@@ -19,7 +19,7 @@ from .world import World
 COURSES = 6
 
 
-def shrink(scenario: Scenario, violation: Violation, seconds: float) -> tuple[Scenario, World, Violation]:
+def shrink(scenario: Scenario, promise: str, seconds: float) -> tuple[Scenario, World, Violation]:
     """The smallest that was found in the time, with its history."""
     end = time.monotonic() + seconds
     world, found = _live(scenario)
@@ -33,7 +33,7 @@ def shrink(scenario: Scenario, violation: Violation, seconds: float) -> tuple[Sc
                     return scenario, world, found
                 tried = replace(candidate, salt=salt)
                 other, broken = _live(tried)
-                if broken is not None and broken.promise == violation.promise:
+                if broken is not None and broken.promise == promise:
                     scenario, world, found, smaller = tried, other, broken, True
                     break
             if smaller:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,8 +12,9 @@ Instance = tuple[str, int, str, tuple[int, ...]]
 
 
 class Stores:
-    def __init__(self) -> None:
-        self.down_until = 0.0
+    def __init__(self, removed: Callable[[str], None]) -> None:
+        self.removed = removed
+        self.down_until = {"users": 0.0, "values": 0.0}
         self.saved: dict[Instance, str] = {}
         """By instance: the fence under which its result was saved last."""
         self.values: dict[str, bytes] = {}
@@ -34,4 +36,6 @@ class Stores:
         return ref
 
     def remove_run(self, run: str) -> None:
+        """The Router removes what is left of a pruned run."""
+        self.removed(run)
         self.values = {ref: value for ref, value in self.values.items() if not ref.startswith(f"{run}/")}

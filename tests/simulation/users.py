@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from headrace.daemons.client.requests import Requests
-from headrace.daemons.protocol import Control, Done, RunEnd, Submission, Submit, Submitted
+from headrace.daemons.protocol import Ask, Control, Done, RunEnd, Submission, Submit, Submitted, Told
 from headrace.pipeline.definition import pack_definition
 from headrace.pipeline.errors import Busy, Unreachable
+from headrace.pipeline.payload import unpack
 
 from .clock import Machine
 from .history import Violation
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 PAUSE = 0.5
 """Seconds between two tries of a user."""
 UNKNOWN = "unknown"
+PATIENCE = 40
+"""Tries of a prune: the run may never end, or be opened again."""
 
 
 class Wish:
@@ -35,6 +38,9 @@ class Wish:
         self.run = run
         self.request = ""
         self.fulfilled = False
+        self.tries = 0
+        self.told = b""
+        """Of a rerun: the definition."""
 
 
 class User:
@@ -99,6 +105,8 @@ class ClientHost(Host):
         elif isinstance(answer, Done):
             wish.fulfilled = True
             self.world.fulfilled(wish)
+        elif isinstance(answer, Told):
+            self._told(wish, answer)
         elif isinstance(answer, Unreachable | Busy) or getattr(answer, "code", "") == "busy":
             self._retry[id(wish)] = now + PAUSE
         else:
@@ -114,7 +122,12 @@ class ClientHost(Host):
         code = getattr(answer, "code", "not-found")
         if code not in ("not-found", "conflict"):
             raise Violation("G8 answers", f"{wish.verb} {wish.run} was answered with {answer!r}")
-        if code == "conflict" or wish.run in self.world.refused:
+        never = wish.run in self.world.refused or wish.run in self.world.history.pruned or wish.verb == "drain"
+        if wish.verb == "prune" and code == "conflict":
+            self._retry[id(wish)] = now + PAUSE  # it has not ended yet
+            wish.tries += 1
+            wish.fulfilled = wish.tries > PATIENCE
+        elif code == "conflict" or never:
             wish.fulfilled = True
         else:
             self._retry[id(wish)] = now + PAUSE
@@ -132,10 +145,26 @@ class ClientHost(Host):
             self.follow(wish.run)
             wish.fulfilled, wish.request = True, ""
             return
+        elif wish.verb == "rerun" and wish.told:
+            one = self.world.history.specs[wish.action.runs[1]]
+            message = Submit(wish.request, [Submission(one.id, wish.told, one.options, one.data)])
+        elif wish.verb == "rerun":
+            message = Ask(wish.request, "definition", wish.run)
+        elif wish.verb in ("drain", "undrain"):
+            on = "on" if wish.verb == "drain" else "off"
+            message = Control(wish.request, "drain", "", on, self.world.broker_machines[wish.action.number].name)
+        elif wish.verb == "sweep":
+            message = Control(wish.request, "prune", "", None, "0.5")
         else:
             message = Control(wish.request, wish.verb, wish.run, f"{wish.verb} of the user")  # type: ignore[arg-type]
         self.world.trace(self.name, "router", message)
         self.requests.ask(message, now)
+
+    def _told(self, wish: Wish, answer: Told) -> None:
+        """The definition of a run, to be run again."""
+        wish.told = unpack(answer.body)["definition"]
+        if wish.told != pack_definition(self.world.history.specs[wish.run].definition):
+            raise Violation("G1 nothing lost", f"run {wish.run} has another definition now")
 
     def follow(self, run: str) -> None:
         self.user.follows.add(run)
@@ -144,7 +173,8 @@ class ClientHost(Host):
 
     def _submitted(self, wish: Wish, answer: Submitted) -> None:
         wish.fulfilled = True
-        for run, receipt in zip(wish.action.runs, answer.receipts, strict=True):
+        runs = wish.action.runs[1:] if wish.verb == "rerun" else wish.action.runs
+        for run, receipt in zip(runs, answer.receipts, strict=True):
             if not receipt.ok or receipt.run != run:
                 self.world.refused.add(run)
             if receipt.ok:

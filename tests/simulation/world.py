@@ -9,7 +9,7 @@ from typing import Any
 
 from headrace.pipeline.task import Assignment
 
-from . import meaning
+from . import judgement
 from .clock import Machine, Timeline
 from .disk import Disk
 from .faults import Faults
@@ -37,8 +37,8 @@ class World:
         self.timeline = Timeline()
         self.disk = Disk(self.timeline, self.random)
         self.network = Network(self.timeline, self.random)
-        self.stores = Stores()
         self.history = History(scenario, self.timeline, self.disk)
+        self.stores = Stores(self.history.removed)
         self.logger = logging.getLogger("headrace.simulated")
         self.deadly = {run.id: run.deadly for run in scenario.runs if run.deadly}
         self.refused: set[str] = set()
@@ -169,7 +169,7 @@ class World:
                 raise Violation("G1 nothing lost", f"run {run_id} was acknowledged, and is not in the journal")
         for view in history.runs.values():
             if view.finished is not None:
-                meaning.check(history.specs[view.id], view, history)
+                judgement.check(history.specs[view.id], view, history)
         for user in self.users:
             for run_id, verdict in user.ends.items():
                 ends = [one.finished for one in history.runs[run_id].rounds]
@@ -180,6 +180,8 @@ class World:
     def _judge_stores(self) -> None:
         """What was committed is what the stores hold."""
         for view in self.history.runs.values():
+            if view.id in self.history.pruned:
+                continue
             for lines in [lines for one in view.rounds for lines in one.returned.values()]:
                 fact = lines[-1].fact
                 if fact.kind != "success":
@@ -238,6 +240,7 @@ class World:
     def stopped(self, host: Host) -> None:
         """A process has ended well."""
         self.trace(host.name, "stops", "")
+        host.goodbye = True
         host.alive = False
         self._replace(host)
 
@@ -264,6 +267,10 @@ class World:
         """Not before everything that came from the one before is gone."""
         if before.pool.gone:
             self._start_broker(number)
+            after = self.brokers[number]
+            if after is not None and not before.goodbye and self.random.random() < 0.7:
+                self.history.note("the successor of a dead Broker")
+                after.broker._slots.reporting.succeeds = (before.broker._session.identity,)
         else:
             self.timeline.after(0.05, self._restart_broker, before, number)
 
@@ -285,7 +292,12 @@ class World:
 
     def _act(self, action: Action) -> None:
         user = self.users[action.client]
+        self.history.note(f"a user's {action.verb}")
         if action.verb in ("submit", "again"):
+            user.wishes.append(Wish(action, action.verb))
+        elif action.verb == "rerun":
+            user.wishes.append(Wish(action, action.verb, action.runs[0]))
+        elif not action.runs:
             user.wishes.append(Wish(action, action.verb))
         else:
             user.wishes += [Wish(action, action.verb, run) for run in action.runs]
@@ -299,6 +311,9 @@ class World:
             client = self.clients[wish.action.client]
             if client is not None:
                 client.follow(wish.run)
+        if wish.verb == "drain":
+            resume = Action(0.0, wish.action.client, "undrain", (), number=wish.action.number)
+            self.timeline.after(wish.action.resume_after, self._act, resume)
         if wish.verb == "pause":
             resume = Action(0.0, wish.action.client, "resume", (wish.run,))
             self.timeline.after(wish.action.resume_after, self._act, resume)
