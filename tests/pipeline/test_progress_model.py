@@ -6,6 +6,7 @@ The model has no counters and no order. It asks for the state of an instance by 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from functools import cache
 
 from driving import Drive, bad
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from headrace.pipeline.definition import Definition, GatherRule, Node, pack_definition
+from headrace.pipeline.definition import Definition, GatherRule, Group, Node, pack_definition
 from headrace.pipeline.errors import DefinitionError
 from headrace.pipeline.facts import Cancelled, Path, Reopened, Returned, Signs
 from headrace.pipeline.plan import Plan
@@ -186,6 +187,8 @@ class Model:
         return "blocked" if FAILURE in found else "skipped" if SKIP in found else "success"
 
     def _groups(self, at: int, path: Path) -> list:
+        if self.flows(at):
+            return self.windows(at, path)
         if self.joined(at, path) != "success":
             return []
         rule, items = self.nodes[at].gather, []
@@ -200,6 +203,34 @@ class Model:
         if rule.size:
             return [items[start : start + rule.size] for start in range(0, len(items), rule.size)]
         return list(dict.fromkeys(key for _, key in items if key is not None))
+
+    def flows(self, at: int) -> bool:
+        """Do its windows open while branches still run?"""
+        node, parents = self.nodes[at], self.parents[at]
+        sized = node.gather is not None and node.gather.size is not None and node.when == "success"
+        if not sized or len(parents) != 1 or self.nodes[parents[0]].kind == "gate":
+            return False
+        return len(self.reach(parents[0])) > len(self.closed(at))
+
+    def windows(self, at: int, path: Path) -> list:
+        """Of what comes before the first branch that failed; the last one may be short when nothing has failed."""
+        items: list = []
+        whole = self.walk(at, self.parents[at][0], path, items)
+        size = self.nodes[at].gather.size
+        count = len(items) if whole and self.joined(at, path) == "success" else len(items) // size * size
+        return [items[start : start + size] for start in range(0, count, size)]
+
+    def walk(self, at: int, parent: int, path: Path, items: list) -> bool:
+        """Collect in index order; False: something has failed there, and that is the end of it."""
+        scope = self.scope(parent)
+        if len(path) == len(scope):
+            state = self.state(parent, path)
+            if FAILURE not in MEANS[state] and state in ("success", "continued"):
+                items += [] if self.unchosen(parent, path, at) else self.items_of(parent, path)
+            return FAILURE not in MEANS[state]
+        opener = scope[len(path)]
+        whole = all(self.walk(at, parent, (*path, i), items) for i in range(self.length(opener, path)))
+        return whole and FAILURE not in MEANS[self.opener(opener, path)]
 
     def items_of(self, parent: int, path: Path) -> list:
         signs = self.outcomes.of(self.nodes[parent].name, path)
@@ -409,7 +440,17 @@ class Planting(Outcomes):
         if dice.random() < 0.7 and job in self.plan.index:
             outside = (dice.choice(self.plan.names[: self.plan.count]),)
             edges.append((dice.choice([0, 0, 0, 1]), 2, "order"))
-        return pack_definition(Definition(nodes=tuple(nodes), edges=tuple(edges), outside=outside))
+        groups = tuple(self.groups(dice, job, spreading)) if dice.random() < 0.5 else ()
+        return pack_definition(Definition(nodes=tuple(nodes), edges=tuple(edges), outside=outside, groups=groups))
+
+    def groups(self, dice: random.Random, job: str, spreading: bool) -> Iterator[Group]:
+        """One around the first job, perhaps, and one around all, perhaps; with hooks of some kinds."""
+        for title, members in (("inner", (0,)), ("outer", (0, 1))):
+            if dice.random() < 0.7:
+                kinds = dice.sample(["success", "failure", "always"], dice.randint(0, 3))
+                hooks = {kind: tuple(Node(name=f"{at}") for at in range(dice.randint(1, 2))) for kind in kinds}
+                on_error = dice.choice([None, "fail", "block", "continue"])
+                yield Group(title=f"{job} {title}", members=members, hooks=hooks, on_error=on_error)
 
 
 @quick(250)
@@ -422,6 +463,8 @@ def test_grafted_runs_come_to_an_end_and_replay_alike(definition, seed):
             drive.progress.rewind()
             drive.progress.validate()
         if drive.step():
+            hooks = [(one.job, one.path, one.round) for one in drive.started if one.hook]
+            assert len(hooks) == len(set(hooks)), "a hook has run twice"
             if drive.progress.round == 1:
                 break
             same(drive.replay(), drive.progress)
