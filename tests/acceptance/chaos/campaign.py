@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from load import SHAPES, Load
+from load import SHAPES, Load, Order
 from plant import Plant, until
 from proof import executions, prove
 
@@ -94,6 +94,8 @@ class Campaign:
     shapes: Any = SHAPES
     client: Callable[[Plant], str | None] = lambda plant: None
     """The address by which the client finds the Router, when it is another one."""
+    brings: Callable[[random.Random], Order] | None = None
+    """An order that comes with every blow."""
     missing: Callable[[], str] = lambda: ""
     """Why this machine cannot do it, when it cannot."""
     judge: Callable[[Plant], Mapping[str, Any]] = lambda plant: {}
@@ -114,6 +116,8 @@ class Campaign:
         time.sleep(random.uniform(*self.pause))  # the instant is what is random here
         load.check()
         plant.check_alive()
+        if self.brings is not None:
+            load.give(self.brings(random))
         load.wound()
         self.blow(plant, random)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -36,6 +37,8 @@ class Order:
     order: list[tuple[Place, Place]] = field(default_factory=list)
     """Of two instances: the first ends before the second starts."""
     verdict: str = "success"
+    deaths: int | None = None
+    """How many processes must have died of it."""
     acknowledged: float = 0.0
     ended: float = 0.0
 
@@ -93,6 +96,12 @@ def failing(random: random.Random) -> Order:
                  {("first", ())}, verdict="failed")  # fmt: skip
 
 
+def poison(random: random.Random) -> Order:
+    """It takes its process with it, in one of three ways, and is given up after three of them."""
+    how = random.choice(("exit", "kill", "abort"))
+    return Order(Pipeline({Job("poison", {"how": how}): Job("nothing")}), set(), verdict="failed", deaths=3)
+
+
 SHAPES: tuple[Callable[[random.Random], Order], ...] = (chain, chain, fan, fan, spread, large, flaky, failing)
 
 
@@ -122,6 +131,7 @@ class Load:
         self._width = width
         self._api = api
         self._open: set[Order] = set()
+        self._given: deque[Order] = deque()
         self._filling = True
         self._over = False
         self._lock = threading.Lock()
@@ -143,6 +153,10 @@ class Load:
     @property
     def ended(self) -> int:
         return len(self.orders) - len(self._open)
+
+    def give(self, order: Order) -> None:
+        """One more, beside those that keep the width."""
+        self._given.append(order)
 
     def stop_filling(self) -> None:
         self._filling = False
@@ -173,6 +187,8 @@ class Load:
         """A batch whose acknowledgement did not come is given again, until it does: it is the same request."""
         missing = self._width - len(self._open) if self._filling else 0
         fresh = [self._random.choice(self._shapes)(self._random) for _ in range(missing)]
+        while self._given:
+            fresh.append(self._given.popleft())
         while fresh and not self._over:
             try:
                 manager.start_many([order.pipeline for order in fresh])

@@ -56,6 +56,7 @@ class Daemon:
     prefix: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     api: str | None = None
+    program: tuple[str, ...] = ("-m", "headrace")
 
     @property
     def command(self) -> str:
@@ -107,7 +108,7 @@ class Plant:
 
     def start(self, name: str, *prefix: str) -> None:
         daemon = self.daemons[name]
-        line = [*prefix, *daemon.prefix, sys.executable, "-m", "headrace", daemon.command]
+        line = [*prefix, *daemon.prefix, sys.executable, *daemon.program, daemon.command]
         line += ["--api", daemon.api or self.api, "--broadcast", self.broadcast, *daemon.arguments]
         if daemon.command != "pipeliner":
             line += ["--data", str(self.data)]

@@ -82,6 +82,9 @@ def _judge(order: Order, facts: list[tuple[int, Fact]], saved: Any, archive: Arc
     }
     if done.keys() != order.places:
         yield f"lost: run {run} has {sorted(done)}, and not {sorted(order.places)}"
+    deaths = sum(isinstance(fact, Returned) and fact.kind == "died" for _, fact in facts)
+    if order.deaths not in (None, deaths):
+        yield f"lost: {deaths} processes have died of run {run}, and not {order.deaths}"
     for before, after in order.order:
         if done.get(before, 0) > done.get(after, 1 << 62):
             yield f"too early: {after} of run {run} ended before {before}"
