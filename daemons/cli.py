@@ -40,6 +40,7 @@ COMMANDS = {
         "logs": "output",
         "dot": "drawing",
         "explain": "reading",
+        "cache": "caching",
     },
     "Control": {
         "cancel": "control",

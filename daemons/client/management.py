@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
+from ...pipeline.cachenotes import CacheNotes, CacheReport
 from ...pipeline.definition import Definition
 from ...pipeline.errors import NotFound
 from ...pipeline.facts import Fact
@@ -122,7 +123,8 @@ class Management:
         """The run as it is now: state, error, duration and states of jobs; its results are fetched when looked at."""
         taken = yield from self.snapshot(pipeline)
         results = self._results_of(taken.id)
-        return Run(taken.id, taken.state, results, taken.error, taken.states(), taken.duration)
+        explain = self._explain_of(taken.id)
+        return Run(taken.id, taken.state, results, taken.error, taken.states(), taken.duration, explain)
 
     def snapshot(self, pipeline: Pipeline | str) -> Flow[Snapshot]:
         """All there is to know of a run now: its definition, its facts replayed, what is queued and what runs where."""
@@ -148,6 +150,10 @@ class Management:
         """Why a run, or one job of it, is not running: prints as text."""
         argument = {} if job is None else {"job": job}
         return Explanation.of((yield from self.conversation.ask("explain", run_id(pipeline), **argument)))
+
+    def cache_explain(self, pipeline: Pipeline | str, job: str | None = None) -> Flow[CacheReport]:
+        """Of jobs with `cache='content'`: whose result they have, or what differed from an earlier one. Prints as text."""
+        return CacheNotes.of(fact for _, fact in (yield from self.facts(pipeline))).report(job)
 
     def output(self, pipeline: Pipeline | str, job: str | None = None) -> OutputReader:
         """Reads what the attempts of a run write."""
@@ -216,6 +222,13 @@ class Management:
 
     def _results_of(self, run: str) -> Callable[[], dict[str, Any]]:
         return lambda: dict(self._later(self.results(run)))
+
+    def _explain_of(self, run: str) -> Callable[[str | None], CacheReport]:
+        def explain(job: str | None) -> CacheReport:
+            report: CacheReport = self._later(self.cache_explain(run, job))
+            return report
+
+        return explain
 
     def _switch(self, verb: Verb, pipeline: Pipeline | str | None, role: str | None) -> Flow[str]:
         if pipeline is not None and role is not None:

@@ -33,6 +33,8 @@ class Attempt:
     place: str
     reason: str = ""
     log: tuple[str, int, int] | None = None
+    cache: str = ""
+    """What came of its look into the cache: hit, miss, refused or damaged."""
 
 
 @dataclass
@@ -45,6 +47,8 @@ class JobHistory:
     hook: bool = False
     instances: dict[str, int] = field(default_factory=dict)
     attempts: int = 0
+    cached: int = 0
+    """How many of these attempts have an earlier result."""
     started: float | None = None
     duration: float = 0.0
     place: str = ""
@@ -53,6 +57,7 @@ class JobHistory:
 
     def add(self, fact: Returned) -> None:
         self.attempts += 1
+        self.cached += fact.cache is not None and fact.cache.kind == "hit"
         if fact.started:
             self.started = min(self.started or fact.started, fact.started)
         self.duration += fact.duration
@@ -162,7 +167,7 @@ def error_map(told: Mapping[str, Any]) -> dict[str, Any] | None:
 def _attempt(fact: Returned) -> Attempt:
     path = tuple(fact.path)
     end = (fact.kind, fact.started, fact.duration, fact.place, reason(fact), fact.log)
-    return Attempt(path, fact.attempt, fact.round, *end)
+    return Attempt(path, fact.attempt, fact.round, *end, "" if fact.cache is None else fact.cache.kind)
 
 
 def reason(fact: Returned) -> str:

@@ -9,7 +9,7 @@ import click
 
 from ..config import ClientConfig
 from .connecting import connect, run_argument
-from .history import JobHistory, Look, error_map
+from .history import Attempt, JobHistory, Look, error_map
 from .options import command, json_option, settings
 from .printing import counts, duration, jsonable, moment, on_terminal, print_json, print_table, say
 
@@ -103,17 +103,22 @@ def _duration(one: JobHistory) -> str:
 def _reason(one: JobHistory) -> str:
     """Of a job with branches, how they are; else why it failed, was skipped or waits."""
     branches = counts(one.instances) if sum(one.instances.values()) > 1 else ""
-    return "; ".join(text for text in (branches, one.reason) if text)
+    cached = f"{one.cached} cached" if branches else "cached"
+    return "; ".join(text for text in (branches, cached if one.cached else "", one.reason) if text)
 
 
 def print_attempts(jobs: list[JobHistory]) -> None:
     rows = [
-        [one.name, list(t.path) if t.path else "", t.attempt, t.kind, moment(t.started), duration(t.duration), t.place]
+        [one.name, list(t.path) if t.path else "", t.attempt, _end(t), moment(t.started), duration(t.duration), t.place]
         for one in jobs
         for t in one.tries
     ]
     say()
     print_table(["job", "branch", "attempt", "end", "started", "duration", "place"], rows)
+
+
+def _end(one: Attempt) -> str:
+    return "cached" if one.cache == "hit" else one.kind
 
 
 @command("results", "headrace results 3f9a", "headrace results 3f9a --job Sum --json")
