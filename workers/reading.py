@@ -19,6 +19,7 @@ import msgspec
 from ..pipeline.errors import JobError, NotFound, StoreError
 from ..pipeline.facts import Path
 from ..pipeline.inputs import ELEMENTS
+from ..pipeline.names import HOOK_PREFIX
 from ..pipeline.task import JOURNAL, Given, Input, Supplied, Want
 from .ancestry import Ancestry
 from .kept import Elements, Kept, elements_of, unpacked
@@ -79,12 +80,13 @@ class Reader:
         return NOTHING if found is None else self._part(run, turn, wanted, found)
 
     def results(self, run: str) -> dict[str, Any]:
-        """What succeeded in a whole run, by name, for its hooks; below a spread the list in index order."""
+        """What the jobs of a whole run have returned, by name, for its hooks (which see nothing of each other); below a
+        spread the list in index order."""
         ancestry = self.ancestry(run)
         collected: dict[str, Any] = {name: [] for name in ancestry.everything() if ancestry.branches(name)}
         for given in self._pages(Want(run, many=True)):
             for job, entry in zip(given.jobs, given.values, strict=True):
-                if entry[1] != "success":
+                if entry[1] != "success" or job.startswith(HOOK_PREFIX):
                     continue
                 value = self._value(run, job, entry[1:])
                 if entry[0]:

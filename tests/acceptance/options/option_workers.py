@@ -8,7 +8,7 @@ import pathlib
 import time
 import uuid
 
-from headrace import Skip, current, worker
+from headrace import Choose, Skip, current, worker
 
 
 def wait_for(file, seconds=60):
@@ -244,3 +244,28 @@ def told(**what):
     if "folder" in what:
         note(what["folder"], [what["state"], what["result"], what["error"] and what["error"]["reason"]])
     return what["result"]
+
+
+# Answers and ends -----------------------------------------------------------------------------------------------------
+
+
+@worker
+def fail():
+    raise ValueError("no good")
+
+
+@worker
+def choose(children, folder=None):
+    if folder:
+        note(folder, "chose")
+    return Choose(children, result="chosen")
+
+
+@worker
+def skip():
+    return Skip("not today")
+
+
+@worker
+def nap(seconds):
+    time.sleep(seconds)
