@@ -152,8 +152,9 @@ class Management:
         return Explanation.of((yield from self.conversation.ask("explain", run_id(pipeline), **argument)))
 
     def cache_explain(self, pipeline: Pipeline | str, job: str | None = None) -> Flow[CacheReport]:
-        """Of jobs with `cache='content'`: whose result they have, or what differed from an earlier one. Prints as text."""
-        return CacheNotes.of(fact for _, fact in (yield from self.facts(pipeline))).report(job)
+        """Of jobs with `cache='content'`: whose result they have, or what differed from an earlier one; as text."""
+        facts = yield from self.facts(pipeline)
+        return CacheNotes.of(fact for _, fact in facts).report(job)
 
     def output(self, pipeline: Pipeline | str, job: str | None = None) -> OutputReader:
         """Reads what the attempts of a run write."""
