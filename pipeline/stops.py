@@ -52,10 +52,11 @@ class Stops:
         self._untold = list(self._stopping)
 
     def above(self, plan: Plan, at: int) -> bool:
-        """Does a node come after something that is being stopped?"""
+        """Does a node come after something that is being stopped? The hook of a group comes after all its members."""
         stopping = {cell[0] for cell, handed in self._stopping.items() if handed}
         seen: set[int] = set()
-        trail = list(plan.parents[at])
+        called_by = [group.members for group in plan.groups if any(at in chain for chain in group.hooks)]
+        trail = [*plan.parents[at], *(member for members in called_by for member in members)]
         while trail:
             one = trail.pop()
             if one in stopping:

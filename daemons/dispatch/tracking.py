@@ -196,12 +196,11 @@ class Tracking:
         return run
 
     def enqueue(self, run: OpenRun, message: Enqueue) -> None:
-        """Attempts that may start: unless decided before a cancel, or for instances that are live or have ended."""
-        if message.control < run.control:
-            return
+        """Attempts that may start: unless decided before a cancel, or for instances that are live or have ended. Hooks
+        were called by what had ended: a cancel that comes after that takes none of them back."""
         run.acknowledge(message.seen)
         now, timers = self.cluster.now, self.cluster.timers
-        for ready in message.ready:
+        for ready in message.ready if message.control >= run.control else [one for one in message.ready if one.hook]:
             key = (ready.job, ready.path)
             if key in run.live:
                 self.cluster.grants.complete(run.live[key], ready)

@@ -384,6 +384,17 @@ def test_what_was_decided_before_a_cancel_is_not_started(world: World) -> None:
     assert one.live
 
 
+def test_the_hook_of_a_group_that_had_ended_before_a_cancel_is_started(world: World) -> None:
+    """Seed 507: its owner took it for handed out, the Router had refused it, and the run never ended."""
+    world.submit("r1")
+    one = world.dispatch.cluster.runs["r1"]
+    world.dispatch.control("client", Control("1", "cancel", "r1"), {})
+    world.flush()
+    called = Ready("hook:success:group", (), 1, "W", b"t", hook=True)
+    world.say("pipeliner", Enqueue("r1", one.take, 0, one.last, [Ready("A", (), 1, "W", b"task"), called]))
+    assert [job for job, _ in one.live] == ["hook:success:group"]
+
+
 @pytest.mark.parametrize("verb", ["cancel", "retry"])
 def test_commands_about_runs_that_have_ended(world: World, verb: Any) -> None:
     world.dispatch.control("client", Control("1", verb, "old"), {"old": Known("old", "success")})

@@ -45,6 +45,18 @@ def test_a_group_without_hooks_for_its_end_keeps_nobody_waiting() -> None:
     assert [one.job for one in drive.pull()] == ["hook:success:outer"]
 
 
+def test_the_hook_of_a_group_waits_until_its_stopped_members_are_dead() -> None:
+    """Seed 252: it began while one of them still ran."""
+    group = Group(title="both", members=(0, 1), hooks={"failure": hook("one")}, on_error="fail")
+    drive = Drive(define("A B", groups=(group,)))
+    drive.pull()
+    drive.returned("A", kind="failed")
+    assert drive.progress.halts() == [("B", ())]
+    assert drive.pull() == []
+    drive.returned("B", kind="cancelled")
+    assert [one.job for one in drive.pull()] == ["hook:failure:both"]
+
+
 def test_groups_beside_each_other_do_not_wait_for_each_other() -> None:
     groups = [Group(title=name, members=(at,), hooks={"success": hook(name)}) for at, name in enumerate("xy")]
     drive = Drive(define("A B", groups=tuple(groups))).returned("A").returned("B")
