@@ -53,6 +53,7 @@ COMMANDS = {
     "Cluster": {
         "status": "cluster",
         "top": "watching",
+        "events": "events",
         "doctor": "doctor",
         "config": "configuration",
         "completion": "completion",

@@ -280,13 +280,14 @@ class Ask(Message, frozen=True, array_like=True, tag="ask"):
     status       peers, queues by role, rates
     runs         a page of runs: argument {state, limit, offset}
     run          one run: options, state, times, error, what is queued and leased
-    facts        a page of a run's facts, or of all: argument {after, limit}
+    facts        a page of a run's facts: argument {after, limit}
+    events       a page of the facts of all runs behind a cursor: argument {after, epoch, limit}
     definition   the packed definition and data of a run
-    explain      why something is not running: argument {job}
+    explain      why a run is not running, and what of it waits or runs
     """
 
     id: str
-    what: Literal["config", "status", "runs", "run", "facts", "definition", "explain"]
+    what: Literal["config", "status", "runs", "run", "facts", "events", "definition", "explain"]
     run: str = ""
     argument: dict[str, str | int | float | bool | None] = {}
 

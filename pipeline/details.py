@@ -39,6 +39,24 @@ def details_of(plan: Plan, board: Board, attempts: Mapping[int, int], reasons: M
     return list(details.values())
 
 
+def waits_for(plan: Plan, board: Board, name: str) -> list[str]:
+    """The jobs that this one waits for, in the order of its edges: those before it, gates looked through, that have
+    not ended."""
+    found: dict[str, None] = {}
+    seen: set[int] = set()
+    before = [parent for at in plan.jobs() if plan.names[at] == name for parent in plan.sources[at]]
+    while before:
+        at = before.pop(0)
+        if at in seen:
+            continue
+        seen.add(at)
+        if plan.nodes[at].kind == "gate":
+            before = [*plan.sources[at], *before]
+        elif _may_grow(plan, board, at) or any(code < OPEN for code in board.tally(at)):
+            found[plan.names[at]] = None
+    return list(found)
+
+
 def tally(board: Board, at: int) -> dict[str, int]:
     """How many instances of a node are in which state, by the names that people know."""
     named: dict[str, int] = {}

@@ -18,18 +18,22 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from ..daemons.addresses import Address
+from ..daemons.addresses import Address, connect_address
 from ..daemons.client.asynchronous import AsyncClient
 from ..daemons.client.blocking import Client, new_id
 from ..daemons.client.book import Book
 from ..daemons.client.conversation import Flow
+from ..daemons.client.events import Cursor, Event, Watch
 from ..daemons.client.management import Management
 from ..daemons.client.output import Piece
+from ..daemons.client.wire import heard, subscribed
 from .pipeline import Pipeline
 
 API = "tcp://localhost:5555"
 BROADCAST = "tcp://localhost:5556"
 LOOK_AGAIN = 0.25
+QUIET = 2.0
+"""Seconds without a broadcast until the api is asked whether there was nothing."""
 """Seconds between looks at output that is being written."""
 
 P = ParamSpec("P")
@@ -149,6 +153,31 @@ class PipelineManager(_Manager):
             if not pieces:
                 time.sleep(LOOK_AGAIN)
 
+    def events(
+        self, since: str | None = None, *, run: str | None = None, follow: bool = True, signals: bool = False
+    ) -> Iterator[Event]:
+        """What happens in the cluster: every fact from `since` (the cursor of an event; "0-0": the beginning) on.
+
+        Without `since` only what happens from now on. With `follow` it goes on for ever; `signals` are how far running
+        jobs are, and may be missing.
+        """
+        watch = Watch(None if since is None else Cursor.parse(since), run, signals=signals)
+        socket = subscribed(connect_address(self.broadcast)) if follow else None
+        try:
+            while True:
+                while watch.behind:
+                    yield from self._client.run(watch.read(self._client.conversation))
+                if socket is None:
+                    return
+                quiet = True
+                for frames in heard(socket, QUIET):
+                    quiet = False
+                    yield from watch.hear(frames)
+                watch.behind = watch.behind or quiet
+        finally:
+            if socket is not None:
+                socket.close()
+
     def close(self) -> None:
         """Let go of the Router. What was started runs on."""
         self._client.close()
@@ -216,6 +245,38 @@ class AsyncPipelineManager(_Manager):
                 return
             if not pieces:
                 await asyncio.sleep(LOOK_AGAIN)
+
+    async def events(
+        self, since: str | None = None, *, run: str | None = None, follow: bool = True, signals: bool = False
+    ) -> AsyncIterator[Event]:
+        """What happens in the cluster: every fact from `since` (the cursor of an event; "0-0": the beginning) on.
+
+        Without `since` only what happens from now on. With `follow` it goes on for ever; `signals` are how far running
+        jobs are, and may be missing.
+        """
+        watch = Watch(None if since is None else Cursor.parse(since), run, signals=signals)
+        socket = subscribed(connect_address(self.broadcast)) if follow else None
+        loop = asyncio.get_running_loop()
+        silent_since = loop.time()
+        try:
+            while True:
+                while watch.behind:
+                    for event in await self._client.run(watch.read(self._client.conversation)):
+                        yield event
+                    silent_since = loop.time()
+                if socket is None:
+                    return
+                found = [event for frames in heard(socket, 0.0) for event in watch.hear(frames)]
+                for event in found:
+                    yield event
+                if found:
+                    silent_since = loop.time()
+                elif not watch.behind:
+                    await asyncio.sleep(LOOK_AGAIN)
+                    watch.behind = loop.time() - silent_since > QUIET
+        finally:
+            if socket is not None:
+                socket.close()
 
     async def close(self) -> None:
         """Let go of the Router. What was started runs on."""

@@ -25,7 +25,7 @@ from .board import Board
 from .calls import Calls
 from .cells import Block, Cell
 from .definition import Definition
-from .details import JobDetail, details_of, tally
+from .details import JobDetail, details_of, tally, waits_for
 from .errors import ProtocolError
 from .facts import (
     Accepted,
@@ -455,6 +455,10 @@ class Progress:
         for (at, _), known in self._attempts.items():
             attempts[at] = max(attempts.get(at, 1), known.attempt)
         return details_of(self.plan, self.board, attempts, self._reasons)
+
+    def waits_for(self, job: str) -> list[str]:
+        """The jobs that have to end before this one can start."""
+        return waits_for(self.plan, self.board, job)
 
     def validate(self) -> None:
         """Counters agree with cells; what is handed out and has not ended is pending; what is over has nothing open."""

@@ -22,7 +22,7 @@ from .requests import NEWS, Answer, Requests
 T = TypeVar("T")
 R = TypeVar("R", bound=Request)
 Verb = Literal["cancel", "pause", "resume", "retry", "prune", "drain"]
-Question = Literal["config", "status", "runs", "run", "facts", "definition", "explain"]
+Question = Literal["config", "status", "runs", "run", "facts", "events", "definition", "explain"]
 Settle: TypeAlias = Callable[[R, Answer | HeadraceError], None]
 
 WINDOW = 16

@@ -16,6 +16,7 @@ from ...pipeline.run import Run
 from ..protocol import Submission, Submit
 from .book import Book
 from .conversation import Conversation, Flow, Verb, Wait
+from .explaining import read_explanation
 from .following import UNKNOWN
 from .output import OutputReader
 from .reading import (
@@ -148,8 +149,7 @@ class Management:
 
     def explain(self, pipeline: Pipeline | str, job: str | None = None) -> Flow[Explanation]:
         """Why a run, or one job of it, is not running: prints as text."""
-        argument = {} if job is None else {"job": job}
-        return Explanation.of((yield from self.conversation.ask("explain", run_id(pipeline), **argument)))
+        return (yield from read_explanation(self.conversation, run_id(pipeline), job))
 
     def cache_explain(self, pipeline: Pipeline | str, job: str | None = None) -> Flow[CacheReport]:
         """Of jobs with `cache='content'`: whose result they have, or what differed from an earlier one; as text."""

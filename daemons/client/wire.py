@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import zmq
 
@@ -13,6 +13,34 @@ from .requests import Requests
 RECONNECT = 50
 SLOWEST_RECONNECT = 1000
 READABLE, WRITABLE = int(zmq.POLLIN), int(zmq.POLLOUT)
+
+
+def subscribed(address: str) -> zmq.Socket[bytes]:
+    """A socket that hears every broadcast."""
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
+    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, SLOWEST_RECONNECT)
+    socket.subscribe(b"")
+    _connect(socket, address)
+    return socket
+
+
+def heard(socket: zmq.Socket[bytes], seconds: float) -> Iterator[list[bytes]]:
+    """The broadcasts that are there, or else the first one that comes within so many seconds."""
+    milliseconds = int(seconds * 1000)
+    while socket.poll(milliseconds):
+        yield socket.recv_multipart(zmq.NOBLOCK)
+        milliseconds = 0
+
+
+def _connect(socket: zmq.Socket[bytes], address: str) -> None:
+    try:
+        socket.connect(address)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise ConfigError(f"cannot connect to {address}: {error}; write tcp://host:port or ipc://path") from None
 
 
 class Wire:
@@ -28,11 +56,7 @@ class Wire:
         self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
         self.socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT)
         self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, SLOWEST_RECONNECT)
-        try:
-            self.socket.connect(address)
-        except zmq.ZMQError as error:
-            self.socket.close()
-            raise ConfigError(f"cannot connect to {address}: {error}; write tcp://host:port or ipc://path") from None
+        _connect(self.socket, address)
 
     def exchange(self) -> list[str]:
         """Read what has come, let time pass, send what can be sent; the keys that were touched."""

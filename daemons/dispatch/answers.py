@@ -38,6 +38,7 @@ class Answers:
             "runs": self._runs,
             "run": self._run,
             "facts": self._facts,
+            "events": self._events,
             "definition": self._definition,
             "explain": self._explain,
         }
@@ -94,6 +95,20 @@ class Answers:
         more = len(page) < len(found) or len(found) == limit
         return {"facts": [list(row) for row in page], "more": more, "epoch": self._cluster.epoch}
 
+    def _events(self, ask: Ask) -> Body:
+        """Facts of all runs behind a cursor. Without one, or with one that cannot be ours: where to go on from."""
+        cluster = self._cluster
+        limit = _whole(ask, "limit", PAGE, 1, PAGE)
+        after, epoch = ask.argument.get("after"), _whole(ask, "epoch", cluster.epoch, 0, 1 << 62)
+        last = self._archive.last()
+        if after is None or epoch > cluster.epoch or _whole(ask, "after", 0, 0, 1 << 62) > last:
+            open_runs = [[run.id, run.state] for run in list(cluster.runs.values())[:SHOWN]]
+            return {"epoch": cluster.epoch, "reset": {"last": last, "open": open_runs}}
+        found = self._archive.all_facts(_whole(ask, "after", 0, 0, 1 << 62), limit)
+        page = _light(found)
+        more = len(page) < len(found) or len(found) == limit
+        return {"facts": [list(row) for row in page], "more": more, "epoch": cluster.epoch}
+
     def _definition(self, ask: Ask) -> Body:
         run = self._known(ask.run)
         definition, data = self._archive.definition(run), self._archive.data(run)
@@ -105,8 +120,7 @@ class Answers:
         if run is None:
             ended = f"run {run_id} has ended: {self._summary(run_id).state}"
             return {"text": ended, "queued": [], "running": []}
-        live = self._live(run)
-        return {"text": _explained(run, live, _text(ask, "job")), **live}
+        return {"text": _explained(run), **self._live(run)}
 
     def _summary(self, run: str) -> Summary:
         summary = self._archive.run(run)
@@ -239,7 +253,8 @@ def _error(error: RunError | None) -> list[Any] | None:
     return [error.job, list(error.path), error.reason, error.traceback, error.kind] if error else None
 
 
-def _explained(run: OpenRun, live: Body, job: str | None) -> str:
+def _explained(run: OpenRun) -> str:
+    """What is to be said of the run itself."""
     lines = [f"run {run.id} is {run.state}" + (f" ({run.parked})" if run.parked else "")]
     if run.paused:
         lines.append("it is paused: nothing of it starts until it is resumed")
@@ -249,10 +264,6 @@ def _explained(run: OpenRun, live: Body, job: str | None) -> str:
         lines.append(f"it does not start before {time.ctime(run.options.not_before)}")
     if run.active and run.owner is None and not run.parked:
         lines.append("no Pipeliner is connected to track it")
-    lines += [f"{name}{path or ''} waits: {why}" for name, path, why in live["queued"] if job in (None, name)]
-    lines += [f"{row[0]}{list(row[1]) or ''} runs on {row[3]}" for row in live["running"] if job in (None, row[0])]
-    if job is not None and len(lines) == 1:
-        lines.append(f"{job} has ended, or waits for jobs before it")
     return "\n".join(lines)
 
 

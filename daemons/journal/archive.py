@@ -1,7 +1,7 @@
 """Reading the journal: runs, facts, results. On a connection of its own, which no commit blocks and which blocks none.
 
-Runs are named by their ids. What was pruned is not found here any more, but for its tombstone. Every result is checked
-against its checksum when it is read.
+Runs are named by their ids. What was pruned is not found here any more, but for its tombstone. Every fact
+and every result is checked against its checksum when it is read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from ...pipeline.errors import JournalDamaged, JournalError, NotFound
 from ...pipeline.facts import Accepted, Path, Returned, unpack_fact
-from .inspection import Row, is_input_whole, is_result_whole, is_unusable, read_only
+from .inspection import FACT_COLUMNS, Row, is_input_whole, is_result_whole, is_unusable, is_whole, read_only
 from .standing import unpack_error
 from .summaries import Kept, Page, Place, Summary, Tombstone
 from .tables import STATE, below_key, key_path, path_key
@@ -30,6 +30,7 @@ _SUMMARY_COLUMNS = (
     "verdict, ended, duration, error, parent"
 )
 _SUMMARY = f"SELECT {_SUMMARY_COLUMNS} FROM runs"
+_FACT_COLUMNS = ", ".join(f"facts.{name}" for name in FACT_COLUMNS.split(", "))
 _NUMBER = "(SELECT number FROM runs WHERE id = ?)"
 _KEPT = "SELECT seq, kind, job, path, round, body, result, result_crc FROM facts INDEXED BY facts_by_place"
 
@@ -135,20 +136,39 @@ class Archive:
     # Facts ------------------------------------------------------------------------------------------------------
 
     def facts(self, run: str, after: int = 0, limit: int = -1) -> list[tuple[int, bytes]]:
-        """(sequence, packed fact) of a run, in order."""
+        """(sequence, packed fact) of a run, in order: each is what was written, and none in between is missing."""
         sql = (
-            f"SELECT seq, body FROM facts INDEXED BY facts_by_run WHERE run = {_NUMBER} AND seq > ? "
+            f"SELECT {FACT_COLUMNS} FROM facts INDEXED BY facts_by_run WHERE run = {_NUMBER} AND seq > ? "
             "ORDER BY seq LIMIT ?"
         )
-        return list(self._rows(sql, run, after, limit))
+        found: list[tuple[int, bytes]] = []
+        for row in self._rows(sql, run, after, limit):
+            self._check(row)
+            if row[2] != found[-1][0] if found else row[2] > after:
+                raise JournalDamaged(str(self.path), f"run {run} has lost facts before {row[1]}")
+            found.append((row[1], row[8]))
+        return found
 
     def all_facts(self, after: int = 0, limit: int = PAGE_FACTS) -> list[tuple[int, str | None, bytes]]:
         """(sequence, run, packed fact) of everything that is not pruned; the Router's own facts have no run."""
         sql = (
-            "SELECT seq, id, body FROM facts LEFT JOIN runs ON number = run "
+            f"SELECT {_FACT_COLUMNS}, runs.id FROM facts LEFT JOIN runs ON number = run "
             "WHERE seq > ? AND (run = 0 OR id IS NOT NULL) ORDER BY seq LIMIT ?"
         )
-        return list(self._rows(sql, after, limit))
+        found: list[tuple[int, str | None, bytes]] = []
+        for *row, run in self._rows(sql, after, limit):
+            self._check(tuple(row))
+            found.append((row[1], run, row[8]))
+        return found
+
+    def _check(self, row: Row) -> None:
+        if not is_whole(row):
+            raise JournalDamaged(str(self.path), f"fact {row[1]} is not what was written (its checksum is wrong)")
+
+    def last(self) -> int:
+        """The sequence of the last fact on disk."""
+        ((last,),) = self._rows("SELECT coalesce(max(seq), 0) FROM facts")
+        return int(last)
 
     def written_at(self, sequence: int) -> float | None:
         """Wall time of the commit of a fact."""

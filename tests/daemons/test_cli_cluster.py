@@ -311,6 +311,46 @@ def test_followed_logs_come_while_they_are_written_and_end_with_the_run(cluster:
     assert cluster.run("logs", run, "Talk", "--attempt", "2").stdout == ""
 
 
+def test_events_of_a_run_are_its_facts_and_a_cursor_goes_on_behind_one(cluster: Cluster, added: str) -> None:
+    events = [json.loads(line)["event"] for line in cluster.run("events", "--run", added, "--json").stdout.splitlines()]
+    assert [one["kind"] for one in events] == ["accepted", "returned", "returned", "finished"]
+    assert events[1]["fields"]["job"] == "Numbers" and events[3]["fields"]["verdict"] == "success"
+    rest = cluster.run("events", "--run", added, "--since", events[1]["cursor"]).stdout.splitlines()
+    assert [line.split()[4] for line in rest] == ["returned", "finished"]
+    assert cluster.json("events", "--since", "yesterday", code=2)["error"]["code"] == "usage"
+
+
+def test_events_can_be_followed_over_a_restart_of_the_router() -> None:
+    with running() as cluster, subprocess.Popen(
+        [HEADRACE, "events", "-f", "--json", "--since", "0-0"],
+        cwd=cluster.folder, env=cluster.environment, stdout=subprocess.PIPE, text=True,
+    ) as following:  # fmt: skip
+        assert following.stdout is not None
+        told = (json.loads(line)["event"] for line in following.stdout)
+        first = cluster.run("submit", "flows.py:adding").stdout.strip()
+        seen = []
+        for event in told:
+            seen.append(event)
+            if event["kind"] == "finished":
+                break
+        os.kill(cluster.pid("router"), signal.SIGKILL)
+        second = cluster.run("submit", "flows.py:adding").stdout.strip()
+        for event in told:
+            seen.append(event)
+            if event["kind"] == "finished":
+                break
+        following.terminate()
+    assert [one["run"] for one in seen if one["kind"] == "finished"] == [first, second]
+    numbers = [int(one["cursor"].partition("-")[2]) for one in seen]
+    assert numbers == list(range(1, len(seen) + 1)), "every fact is there, once"
+    assert {one["cursor"].partition("-")[0] for one in seen} == {"1", "2"}
+
+
+def test_a_cursor_of_another_journal_is_answered_with_what_is_open(cluster: Cluster, added: str) -> None:
+    event = cluster.json("events", "--since", "9-1")["event"]
+    assert event["kind"] == "reset" and event["run"] is None and isinstance(event["fields"]["open"], list)
+
+
 def test_dot_of_a_run_is_the_text_of_its_pipeline(cluster: Cluster, added: str) -> None:
     assert '"Numbers" -> "Sum";' in cluster.run("dot", added[:8]).stdout
 

@@ -377,6 +377,21 @@ def test_a_job_that_no_broker_has_is_queued_and_explained(manager: PipelineManag
     assert manager.status(run).states == {"Nobody": "queued"}
 
 
+def test_what_a_waiting_job_waits_for_is_explained(site: Site, manager: PipelineManager) -> None:
+    with Hand(site.api, never):
+        run = manager.start(chain())
+        while "runs on" not in (explanation := manager.explain(run)):
+            pass
+    assert "A runs on" in explanation and "B waits for A (running)" in explanation
+    assert explanation.details["waiting"] == [["B", "A"], ["C", "B"]]
+    assert "A runs" not in manager.explain(run, "B")
+    manager.cancel(run)
+    manager.wait(run, PATIENCE)
+    assert "C has ended: cancelled" in manager.explain(run, "C")
+    with pytest.raises(NotFound, match="run .* has A, B, C"):
+        manager.explain(run, "D")
+
+
 def test_a_cancelled_pipeline_ends_with_the_reason(site: Site, manager: PipelineManager) -> None:
     pipeline = chain()
     with Hand(site.api, never):
