@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import DefinitionError, JobError
 
 if TYPE_CHECKING:
+    from .group import Group
     from .job import Job
 
 
@@ -49,20 +50,28 @@ class Graft:
 
     `edges` are pairs of names. A name is one of the new jobs, the job that grafts, or one of its descendants that wait:
     the new jobs may be put before those, and before nothing else. A new job without an edge to it starts at once.
+    `groups` are of the new jobs, with hooks of their own: `headrace.pipeline.group.Group`.
     """
 
-    __slots__ = ("edges", "jobs", "result")
+    __slots__ = ("edges", "groups", "jobs", "result")
 
-    def __init__(self, result: Any = None, jobs: Iterable[Job] = (), edges: Iterable[Sequence[str | Job]] = ()) -> None:
+    def __init__(
+        self,
+        result: Any = None,
+        jobs: Iterable[Job] = (),
+        edges: Iterable[Sequence[str | Job]] = (),
+        groups: Iterable[Group] = (),
+    ) -> None:
         self.result = result
         self.jobs: tuple[Job, ...] = tuple(jobs)
         self.edges: tuple[tuple[str, str], ...] = tuple(_edge(edge) for edge in edges)
+        self.groups: tuple[Group, ...] = tuple(groups)
 
     def definition(self) -> bytes:
         """The new part as a packed `Definition`. Raises `DefinitionError` when it cannot be."""
         from .compile import compile_graft
 
-        return compile_graft(self.jobs, self.edges)
+        return compile_graft(self.jobs, self.edges, self.groups)
 
     def __repr__(self) -> str:
         return f"Graft(jobs={[job.name for job in self.jobs]!r}, edges={list(self.edges)!r})"

@@ -88,7 +88,7 @@ class Board(Cells):
             for child, mode in plan.out[at]:
                 if mode == DOWN:
                     self.reach(child, path, flag if chosen is None or child in chosen else flag | SKIP, work)
-            if at in plan.groups_of and not plan.scope[at]:
+            if at in plan.groups_of and plan.is_single(at):
                 self.completed.append((at, flag))
             if self.branched:
                 self._settle_grafted(at, path, flag, work)
@@ -202,6 +202,12 @@ class Board(Cells):
         self.flags.append(0)
         self.wait.append(len(self.plan.parents[at]) if single else 0)
         self.open += single
+
+    def add_hook(self, at: int) -> None:
+        """A place for the hook of a grafted group, which was not called yet."""
+        self.state.append(ABSENT)
+        self.flags.append(0)
+        self.wait.append(0)
 
     def put_before(self, cell: Cell, target: int, mode: int) -> None:
         """An instance of a grafted job comes before what waits in its branches."""

@@ -165,7 +165,7 @@ def _closed(board: Board, at: int, path: Path, work: Work) -> None:
         for gather, depth in plan.gathers.get(at, ()):
             if depth == len(path):
                 board.reach(gather, path, flags, work)
-        if not path and at in plan.groups_of:
+        if not path and at in plan.groups_of and not plan.is_single(at):
             board.completed.append((at, flags))
         if len(path) <= plan.closes[at]:
             return

@@ -29,17 +29,27 @@ class Calls:
         self.tasks: dict[int, bytes] = {}
         """What each hook that was called has to do."""
         self._next: dict[int, tuple[int, ...]] = {}
-        self._left = [len(group.members) for group in plan.groups]
-        self._flags = [0] * len(plan.groups)
+        self._left: list[int] = []
+        """Per group: members that have not ended,"""
+        self._flags: list[int] = []
+        """and how those have ended that have;"""
+        self._chains: list[int] = []
+        """chains of its hooks that are under way;"""
+        self._inside: list[int] = []
+        """groups inside it that have called hooks, or will, and are not done with them."""
         self._begun: set[int] = set()
         self._group: dict[int, int] = {}
         """Of each hook of a group that is under way: the group."""
-        self._chains = [0] * len(plan.groups)
-        """Per group: chains of its hooks that are under way,"""
-        self._inside = [0] * len(plan.groups)
-        """and groups inside it that have called hooks, or will, and are not done with them."""
         self._due: dict[int, tuple[str, RunError | None]] = {}
         """Groups that have ended, and wait for the hooks of those inside: how they have ended."""
+        self.follow(plan)
+
+    def follow(self, plan: Plan) -> None:
+        """A graft may have made the plan another one, with more groups."""
+        self._plan = plan
+        self._left += [len(group.members) for group in plan.groups[len(self._left) :]]
+        for counts in (self._flags, self._chains, self._inside):
+            counts += [0] * (len(plan.groups) - len(counts))
 
     def begin(self, at: int) -> None:
         """A member has returned something: its groups have begun."""

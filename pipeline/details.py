@@ -29,7 +29,7 @@ class JobDetail:
 def details_of(plan: Plan, board: Board, attempts: Mapping[int, int], reasons: Mapping[int, str]) -> list[JobDetail]:
     """Every job in the order of the definition, then grafted ones and hooks that were called."""
     details: dict[str, JobDetail] = {}
-    for at in (*plan.jobs(), *range(plan.first_hook, plan.end_hooks)):
+    for at in (*plan.jobs(), *plan.every_hook()):
         hook = plan.is_hook(at)
         if hook and board.state[at] == ABSENT:
             continue

@@ -5,7 +5,8 @@ branch; it may be put before jobs that come after the grafter, and before nothin
 is checked before anything is changed, so that a graft that cannot be is a failure of its job and no more.
 
 New jobs get numbers at the end of a forked plan. In branches their names live under the grafter's path: two branches
-may graft the same names. Each job has one place in the board, or branches of its own below that path.
+may graft the same names. Each job has one place in the board, or branches of its own below that path. New jobs may be
+in groups of their own, inside the groups of the grafter: their hooks come after the new jobs, under the same path.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from .board import Board
 from .definition import Definition, Node, unpack_definition
 from .errors import DefinitionError
 from .facts import Path
-from .plan import HOOK, Plan
+from .plan import HOOK, Plan, hook_names
+from .policies import titles_of
 from .scopes import CLOSES, DOWN, UP, Place, groups, place
 from .topology import edges_of, order_of
 
@@ -43,13 +45,15 @@ class Grafting:
         self._sort_edges(plan)
         self._place(plan)
         self._check_targets(plan)
+        self._check_groups(plan)
 
     # Checking --------------------------------------------------------------------------------------------------------
 
     def _check_size(self, plan: Plan) -> None:
-        if self.new.hooks or self.new.groups:
-            raise DefinitionError("it has hooks or groups, which only a run has")
-        if len(plan.base) + self.count > MAX_GRAFTED:
+        if self.new.hooks:
+            raise DefinitionError("it has hooks of its own, which only a run and groups have")
+        hooks = sum(len(nodes) for group in self.new.groups for nodes in group.hooks.values())
+        if len(plan.base) + self.count + hooks > MAX_GRAFTED:
             raise DefinitionError(f"the run would have more than {MAX_GRAFTED} grafted jobs")
         if plan.graft_depth.get(self.at, 0) >= MAX_DEPTH:
             raise DefinitionError(f"it is a graft of a graft, and {MAX_DEPTH} is as deep as that goes")
@@ -144,6 +148,21 @@ class Grafting:
                 raise DefinitionError(f"{what}, which is in other branches")
             self.links.append((new, target, DOWN if scope[: len(reach)] == reach else UP))
 
+    def _check_groups(self, plan: Plan) -> None:
+        """Hooks have names of their own, and are called when all of a group has ended: its branches would be many."""
+        seen: set[str] = set()
+        for group, title in zip(self.new.groups, titles_of(self.new), strict=True):
+            names = [name for kind, nodes in group.hooks.items() for name in hook_names(kind, nodes, title)]
+            for name in names:
+                deeper = plan.local_depth.get(name, 0) > len(self.path)
+                if name in seen or deeper or plan.find(name, self.path) is not None:
+                    raise DefinitionError(f"there is a group called {title!r} already")
+            seen.update(names)
+            for member in group.members:
+                if len(self.places[len(plan.nodes) + member].inner) > len(self.path):
+                    name = self.new.nodes[member].name
+                    raise DefinitionError(f"group {title!r} has job {name!r}, which is in branches of its own")
+
     # Carrying out ----------------------------------------------------------------------------------------------------
 
     def carry_out(self, plan: Plan, board: Board) -> None:
@@ -165,6 +184,8 @@ class Grafting:
                 board.more_members.setdefault((self.at, self.path), []).append(first + new)
         for new, target, mode in self.links:
             board.put_before((first + new, self.path), target, mode)
+        for hook in plan.add_groups(self.new, first, self.path, self.at):
+            board.add_hook(hook)
 
 
 def descendants(plan: Plan, at: int) -> set[int]:

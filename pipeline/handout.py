@@ -80,7 +80,7 @@ class Handout:
         attempt, after, delay = 1, -block.wait[position] or origin, 0.0
         if known is not None:
             attempt, after, delay = known.attempt, known.after or after, known.delay
-        hook = plan.first_hook <= at < plan.end_hooks
+        hook = plan.first_hook <= at < plan.end_hooks or at in plan.grafted_hooks
         if hook:
             task = self._hooks[at]
         if below is not None:

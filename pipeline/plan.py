@@ -7,14 +7,14 @@ shared by all runs of one definition and never changes; a run that is grafted on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
 
-from .definition import VERSION, Definition, HookKind, Node, unpack_definition
+from .definition import VERSION, Definition, Group, HookKind, Node, unpack_definition
 from .errors import DefinitionError
 from .facts import Path
 from .kits import Kit, kit_of
-from .policies import WHOLE_RUN, Hooks, policies_of, titles_of
+from .policies import WHOLE_RUN, GroupPlan, Hooks, policies_of, titles_of
 from .scopes import CLOSES, DOWN, OPENS, Place, Scope, groups, needs_scopes, rule_of, work_out
 from .states import ABSENT, WAITING
 from .topology import edges_of, order_of, repeats_of
@@ -26,7 +26,7 @@ _WHEN = {"success": ON_SUCCESS, "failure": ON_FAILURE, "always": ALWAYS}
 _COPIED = (
     *("nodes", "names", "order", "parents", "sources", "values", "modes", "scope", "out", "children", "when"),
     *("policy", "domain", "simple", "fast", "local", "local_depth", "base", "graft_depth"),
-    *("members", "gathers", "closes", "report"),
+    *("members", "gathers", "closes", "report", "groups", "groups_of", "grafted_hooks"),
 )
 """What grafts add to."""
 
@@ -115,6 +115,7 @@ class Plan:
         self.base: dict[int, Path] = {}
         """The path below which a grafted job exists."""
         self.graft_depth: dict[int, int] = {}
+        self.grafted_hooks: set[int] = set()
 
     def _work_out_scopes(self) -> None:
         numbers = (at for at, node in enumerate(self.nodes) if groups(node))
@@ -187,21 +188,21 @@ class Plan:
 
     def _add_hooks(self) -> None:
         self.first_hook = len(self.nodes)
-        self.hooks = self._hooks_of({kind: (node,) for kind, node in self.definition.hooks.items()}, "")
+        self.hooks = self._hooks_of({kind: (node,) for kind, node in self.definition.hooks.items()})
         titles = titles_of(self.definition)
         pairs = zip(self.definition.groups, titles, strict=True)
-        hooks = [self._hooks_of(group.hooks, f":{title}") for group, title in pairs]
+        hooks = [self._hooks_of(group.hooks, title) for group, title in pairs]
         self.end_hooks = len(self.nodes)
         self.policy, self.domain, self.groups, self.groups_of = policies_of(
             self.definition, self.end_hooks, hooks, titles
         )
 
-    def _hooks_of(self, given: dict[HookKind, tuple[Node, ...]], suffix: str) -> Hooks:
+    def _hooks_of(self, given: dict[HookKind, tuple[Node, ...]], title: str | None = None) -> Hooks:
         chains: dict[str, tuple[int, ...]] = {}
         for kind, nodes in given.items():
             first = len(self.nodes)
-            for at, node in enumerate(nodes):
-                self._add_hook(f"{HOOK}{kind}{suffix}" + (f":{at}" if len(nodes) > 1 else ""), node)
+            for name, node in zip(hook_names(kind, nodes, title), nodes, strict=True):
+                self._add_hook(name, node)
             chains[kind] = tuple(range(first, len(self.nodes)))
         return Hooks(**chains)
 
@@ -252,29 +253,66 @@ class Plan:
         self, node: Node, where: Place, parents: tuple[int, ...], values: tuple[bool, ...], base: Path, grafter: int
     ) -> None:
         """A grafted job: it exists below one path only. Its failure means what its grafter's would, unless it says."""
-        at = len(self.nodes)
-        self.nodes.append(node)
-        self.names.append(node.name)
-        self.local[node.name, base] = at
-        self.local_depth[node.name] = max(self.local_depth.get(node.name, 0), len(base))
-        self.base[at] = base
-        self.parents.append(parents)
-        self.sources.append(parents)
-        self.values.append(values)
-        self.modes.append(where.modes)
-        self.scope.append(where.inner)
-        self.out.append([])
-        self.children.append(())
-        self.when.append(_WHEN[node.when])
-        self.policy.append(node.on_error or self.policy[grafter])
-        self.domain.append(WHOLE_RUN if node.on_error else self.domain[grafter])
+        at = self._append(node.name, node, base, where.inner)
+        self.parents[at] = self.sources[at] = parents
+        self.values[at] = values
+        self.modes[at] = where.modes
+        self.when[at] = _WHEN[node.when]
+        self.policy[at] = node.on_error or self.policy[grafter]
+        self.domain[at] = WHOLE_RUN if node.on_error else self.domain[grafter]
         self.graft_depth[at] = self.graft_depth.get(grafter, 0) + 1
-        self.kits.append(None)
-        self.simple.append(0)
-        self.fast.append(0)
         for opener in where.inner[len(base) :]:
             if opener in self.base and opener != grafter:
                 self.members.setdefault(opener, []).append(at)
+
+    def add_groups(self, new: Definition, first: int, base: Path, grafter: int) -> list[int]:
+        """The groups of grafted jobs, which are numbered from `first` on, inside those of the grafter. Returns their
+        hooks: they exist below the same path."""
+        titles, before = titles_of(new), len(self.nodes)
+        hooks = [self._grafted_hooks_of(g, t, base, grafter) for g, t in zip(new.groups, titles, strict=True)]
+        added = range(before, len(self.nodes))
+        self.grafted_hooks.update(added)
+        found = policies_of(new, len(new.nodes), hooks, titles)
+        own, around = len(self.groups), tuple(self.groups_of.get(grafter, ()))
+        outside = self.policy[grafter], self.domain[grafter]
+        for group in found.groups:
+            members = frozenset(first + member for member in group.members)
+            policy, domain = outside if group.domain == WHOLE_RUN else (group.policy, own + group.domain)
+            inside = (*(own + one for one in group.around), *around)
+            self.groups.append(GroupPlan(group.title, members, group.hooks, policy, domain, inside))
+        for member, several in found.groups_of.items():
+            self.groups_of[first + member] = [own + one for one in several]
+            if found.domain[member] != WHOLE_RUN:
+                self.policy[first + member] = found.policy[member]
+                self.domain[first + member] = own + found.domain[member]
+        return [*added]
+
+    def _grafted_hooks_of(self, group: Group, title: str, base: Path, grafter: int) -> Hooks:
+        chains: dict[str, tuple[int, ...]] = {}
+        for kind, nodes in group.hooks.items():
+            named = zip(hook_names(kind, nodes, title), nodes, strict=True)
+            chains[kind] = tuple(self._append(name, node, base, self.scope[grafter]) for name, node in named)
+        return Hooks(**chains)
+
+    def _append(self, name: str, node: Node, base: Path, scope: Scope) -> int:
+        """A new node below a path, which comes after nothing yet."""
+        at = len(self.nodes)
+        self.nodes.append(node)
+        self.names.append(name)
+        self.local[name, base] = at
+        self.local_depth[name] = max(self.local_depth.get(name, 0), len(base))
+        self.base[at] = base
+        for edges in (self.parents, self.sources, self.modes, self.values, self.children):
+            edges.append(())
+        self.scope.append(scope)
+        self.out.append([])
+        self.when.append(ALWAYS)
+        self.policy.append(node.on_error or self.definition.on_error)
+        self.domain.append(WHOLE_RUN)
+        self.kits.append(None)
+        self.simple.append(0)
+        self.fast.append(0)
+        return at
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -283,7 +321,12 @@ class Plan:
         return len(self.scope[at]) == len(self.base.get(at, ()))
 
     def is_hook(self, at: int) -> bool:
-        return self.first_hook <= at < self.end_hooks
+        return self.first_hook <= at < self.end_hooks or at in self.grafted_hooks
+
+    def every_hook(self) -> Iterator[int]:
+        """Those of the definition first."""
+        yield from range(self.first_hook, self.end_hooks)
+        yield from sorted(self.grafted_hooks)
 
     def find(self, name: str, path: Path) -> int | None:
         """The number of the node that has this instance."""
@@ -317,3 +360,9 @@ class Plan:
         if kit is None:
             kit = self.kits[at] = kit_of(self, at)
         return kit
+
+
+def hook_names(kind: HookKind, nodes: Sequence[Node], title: str | None) -> Iterator[str]:
+    """What the hooks of a group (or of the run, which has no title) are called."""
+    for at in range(len(nodes)):
+        yield f"{HOOK}{kind}" + (f":{title}" if title is not None else "") + (f":{at}" if len(nodes) > 1 else "")

@@ -230,6 +230,7 @@ class Progress:
         if signs != NOTHING:
             self._signs[cell] = signs
             self.plan = carry_out(self.plan, self.board, *cell, signs)
+            self._calls.follow(self.plan)
         if signs.skip is not None:
             self._reasons.setdefault(cell[0], signs.skip)
         self._close(block, position, cell, SUCCESS if signs.skip is None else SKIPPED)
@@ -310,10 +311,10 @@ class Progress:
         self._end_groups()
 
     def _stop_hooks(self) -> None:
-        for at in range(self.plan.first_hook, self.plan.end_hooks):
+        for at in self.plan.every_hook():
             state = self.board.state[at]
             if state in (READY, HANDED):
-                self._stop([((at, ()), state)])
+                self._stop([((at, self.plan.base.get(at, ())), state)])
                 self._calls.end(at, CANCELLED, last=True)
 
     # The end, and a new beginning ------------------------------------------------------------------------------------
@@ -464,8 +465,7 @@ class Progress:
         """Counters agree with cells; what is handed out and has not ended is pending; what is over has nothing open."""
         self.board.validate()
         self._handout.validate()
-        hooks = range(self.plan.first_hook, self.plan.end_hooks)
-        called = sum(self.board.state[at] in (READY, HANDED) for at in hooks)
+        called = sum(self.board.state[at] in (READY, HANDED) for at in self.plan.every_hook())
         assert called == self._calls.open, f"{called} hooks are open, {self._calls.open} were counted"
         assert not self._verdict.over or not self.board.open, "a run that is over has nothing open"
 

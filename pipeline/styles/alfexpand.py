@@ -1,8 +1,8 @@
 """What a command with `-expand` has printed: tasks, which are grafted into its run as subtasks of its own task.
 
 They come after the command and before whatever comes after it. What stood around the command in its script is around
-them too: service, tags, environment and path maps. A run that goes on has no place for hooks of a part that
-comes later, so that tasks which are grafted have no `-cleanup` and no `-postscript`.
+them too: service, tags, environment and path maps. Their `-cleanup` and the like run at the end of their own task, and
+before those of the task of the command.
 """
 
 from __future__ import annotations

@@ -73,11 +73,9 @@ def graft_of(
     nodes = read_several(trees, f"what {name} has written")
     arrangement = Arrangement(GroupNode(name, "", parallel, dict(options or {}), nodes), Jobs(None, None), name)
     span = arrangement.arrange()
-    if arrangement.groups:
-        raise DefinitionError(f"what {name} has written: handlers and other hooks cannot come into a run that goes on")
     jobs = arrangement.jobs
     edges = [(jobs[source].name, jobs[target].name) for source, target in arrangement.edges]
-    return Graft(result, jobs, [*edges, *((jobs[end].name, before) for end in span.ends)])
+    return Graft(result, jobs, [*edges, *((jobs[end].name, before) for end in span.ends)], arrangement.groups)
 
 
 class Span(NamedTuple):

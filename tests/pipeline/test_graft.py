@@ -5,8 +5,11 @@ from driving import Drive, bad, behave, define, ok
 
 from headrace.pipeline.answers import Graft
 from headrace.pipeline.definition import Definition, GatherRule, Group, Node, pack_definition
+from headrace.pipeline.errors import DefinitionError
+from headrace.pipeline.group import Group as WrittenGroup
 from headrace.pipeline.job import Job
-from headrace.pipeline.task import Input, Ready
+from headrace.pipeline.payload import unpack
+from headrace.pipeline.task import Input, Ready, unpack_task
 
 
 def graft(*jobs, edges=()):
@@ -177,13 +180,106 @@ def test_a_graft_that_cannot_be_fails_its_job_with_the_reason_and_without_retry(
         pack_definition(Definition(nodes=(Node(name="X"),), edges=((0, 9, "order"),))),
         pack_definition(Definition(nodes=(Node(name="hook:x"),))),
         pack_definition(Definition(nodes=(Node(name="X"),), hooks={"always": Node(name="h")})),
-        pack_definition(Definition(nodes=(Node(name="X"),), groups=(Group(title="g", members=(0,)),))),
+        pack_definition(Definition(nodes=(Node(name="X"),), groups=(Group(title="g", members=(1,)),))),
         pack_definition(Definition(nodes=(Node(name="X"), Node(name="X")))),
     ],
 )
 def test_garbage_for_a_graft_is_a_failure_of_that_job(packed):
     drive = Drive(define("A"), behave(A=lambda r: ok(r, graft=packed)))
     assert "graft cannot be" in reason(drive)
+
+
+def grouped(*groups, jobs=("X", "Y"), edges=(("X", "Y"),)):
+    packed = Graft(None, jobs=[Job(job) for job in jobs], edges=edges, groups=groups).definition()
+    return lambda ready: ok(ready, graft=packed)
+
+
+def hooked(title, members, *kinds, **more):
+    return WrittenGroup(title, members, hooks={kind: Job("Notify", name=f"{title} {kind}") for kind in kinds}, **more)
+
+
+def test_a_graft_may_bring_groups_with_hooks_which_run_once_they_have_ended():
+    act = behave(A=grouped(hooked("g", ["X", "Y"], "success", "failure", "always")))
+    drive = Drive(define("A B", "A>B"), act).to_end()
+    hooks = [one for one in drive.started if one.hook]
+    assert [one.job for one in hooks] == ["hook:success:g", "hook:always:g"]
+    assert drive.order().index("Y") < drive.order().index("hook:success:g")
+    details = {detail.name: detail for detail in drive.progress.job_details()}
+    assert details["hook:always:g"].hook and details["hook:always:g"].state == "success"
+    assert set(drive.states) == {"A", "B", "X", "Y"}
+    assert drive.replay().job_details() == drive.progress.job_details()
+
+
+def test_hooks_of_a_grafted_group_are_told_why_it_has_failed_and_come_before_those_around_it():
+    outer = Group(title="outer", members=(0, 1), hooks={"failure": (Node(name="o", worker="Notify"),)})
+    definition = define("A B", "A>B", groups=(outer,))
+    act = behave(A=grouped(hooked("inner", ["X", "Y"], "failure"), edges=[("X", "Y"), ("Y", "B")]), X=bad)
+    drive = Drive(definition, act).to_end()
+    assert drive.order() == ["A", "X", "hook:failure:inner", "hook:failure:outer"]
+    told = [unpack(unpack_task(one.task).data) for one in drive.started if one.hook]
+    assert [one["error"]["job"] for one in told] == ["X", "X"]
+    assert (drive.verdict, drive.states["Y"], drive.states["B"]) == ("failed", "cancelled", "cancelled")
+
+
+def test_a_grafted_group_may_have_a_policy_of_its_own():
+    act = behave(A=grouped(hooked("g", ["X", "Y"], "failure", on_error="block")), X=bad)
+    drive = Drive(define("A B", "A>B"), act).to_end()
+    assert drive.states == {"A": "success", "B": "success", "X": "failed", "Y": "skipped"}
+    assert "hook:failure:g" in drive.order() and drive.verdict == "failed"
+
+
+def test_a_grafted_group_of_which_nothing_has_begun_calls_nothing():
+    act = behave(A=grouped(hooked("g", ["X"], "always"), edges=[("Y", "X")]), Y=bad)
+    assert "hook:always:g" not in Drive(define("A"), act).to_end().order()
+
+
+def test_groups_are_grafted_in_branches_under_the_same_names():
+    definition = define([Node(name="S", spread=True), Node(name="B"), Node(name="C", gather=GatherRule())], "S>B B>C")
+    act = behave(S=lambda r: ok(r, spread=3), B=grouped(hooked("g", ["X", "Y"], "success"), edges=[("X", "Y")]))
+    drive = Drive(definition, act).to_end()
+    assert sorted(one.path for one in drive.started if one.hook) == [(0,), (1,), (2,)]
+    assert drive.verdict == "success"
+    (detail,) = [one for one in drive.progress.job_details() if one.hook]
+    assert (detail.name, detail.instances) == ("hook:success:g", {"success": 3})
+    drive.reopen()
+    assert drive.to_end().verdict == "success"
+
+
+@pytest.mark.parametrize(
+    ("packed", "story"),
+    [
+        (grouped(hooked("taken", ["X"], "always")), "there is a group called 'taken' already"),
+        (grouped(hooked("twice", ["X"], "always"), hooked("twice", ["Y"], "always")), ""),
+        (grouped(hooked("g", ["X", "Y"], "always"), jobs=("X", "Y"), edges=[]), ""),
+    ],
+)
+def test_titles_of_grafted_groups_are_new(packed, story):
+    group = Group(title="taken", members=(0,), hooks={"always": (Node(name="h"),)})
+    drive = Drive(define("A", groups=(group,)), behave(A=packed))
+    if story:
+        assert story in reason(drive)
+    else:
+        assert drive.to_end().verdict == "success"
+
+
+def test_a_group_of_branches_cannot_be_grafted():
+    jobs = [Job("X", spread=True), Job("Y")]
+    groups = [hooked("g", ["X", "Y"], "always")]
+    packed = Graft(None, jobs=jobs, edges=[("X", "Y")], groups=groups).definition()
+    drive = Drive(define("A"), behave(A=lambda r: ok(r, graft=packed)))
+    assert "group 'g' has job 'Y', which is in branches of its own" in reason(drive)
+
+
+@pytest.mark.parametrize(
+    ("groups", "told"),
+    [
+        (["X"], "made of Group objects, not 'X'"),
+        ([hooked("g", ["Z"])], "group 'g' names 'Z', which is none of its jobs"),
+    ],
+)
+def test_what_is_no_group_of_new_jobs_is_refused_where_the_graft_is_made(groups, told):
+    with pytest.raises(DefinitionError, match=told):
+        Graft(None, jobs=[Job("X")], groups=groups).definition()
 
 
 def test_a_hook_cannot_graft():

@@ -135,6 +135,26 @@ def test_printed_tasks_may_print_tasks(here: Path) -> None:
     assert [name for name, state in run.states.items() if state == "success"] == [names[0], "Action2", *names[1:]]
 
 
+def test_printed_tasks_have_ends_of_their_own_before_those_of_the_task_that_printed_them(here: Path) -> None:
+    (here / "print.sh").write_text(
+        """cat <<END
+        Task {part} -cmds { Cmd {sh -c {echo part >> order}} } -cleanup { Cmd {sh -c {echo cleanup of part >> order}} }
+        Task {bad} -subtasks { Instance {part} } -cmds { Cmd {exit-that-is-not-there} } -cleanup {
+            Cmd {sh -c {echo cleanup of bad >> order}}
+        } -whenerror {sh -c {sed s/.*kind.*/told/ > told}}
+END"""
+    )
+    run = loads(
+        """Job -title x -subtasks {
+            Task make -cmds { Cmd {sh print.sh} -expand 1 } -cleanup { Cmd {sh -c {echo cleanup of make >> order}} }
+        } -cleanup { Cmd {sh -c {echo cleanup of the job >> order}} }"""
+    ).run()
+    assert (run.state, run.error and run.error.job) == ("failed", "make/Action1/bad/Action1")
+    lines = (here / "order").read_text().splitlines()
+    assert lines == ["part", "cleanup of part", "cleanup of bad", "cleanup of make", "cleanup of the job"]
+    assert (here / "told").read_text() == "told"
+
+
 def test_an_empty_script_has_nothing_to_do() -> None:
     for text in ("Job", "Job -title x -subtasks {} -cmds {}", "Job -subtasks { Task t -subtasks {\n} -cmds {\n} }"):
         assert loads(text).run().state == "success"
