@@ -49,11 +49,11 @@ def test_the_hook_of_a_group_waits_until_its_stopped_members_are_dead() -> None:
     """Seed 252: it began while one of them still ran."""
     group = Group(title="both", members=(0, 1), hooks={"failure": hook("one")}, on_error="fail")
     drive = Drive(define("A B", groups=(group,)))
-    drive.pull()
-    drive.returned("A", kind="failed")
-    assert drive.progress.halts() == [("B", ())]
+    first, _ = drive.pull()
+    drive.record(bad(first))
     assert drive.pull() == []
-    drive.returned("B", kind="cancelled")
+    drive.halt()
+    assert drive.stopped == [("B", ())]
     assert [one.job for one in drive.pull()] == ["hook:failure:both"]
 
 
