@@ -106,7 +106,7 @@ class ClientHost(Host):
             wish.fulfilled = True
             self.world.fulfilled(wish)
         elif isinstance(answer, Told):
-            self._told(wish, answer)
+            self._told(wish, answer, now)
         elif isinstance(answer, Unreachable | Busy) or getattr(answer, "code", "") == "busy":
             self._retry[id(wish)] = now + PAUSE
         else:
@@ -160,11 +160,12 @@ class ClientHost(Host):
         self.world.trace(self.name, "router", message)
         self.requests.ask(message, now)
 
-    def _told(self, wish: Wish, answer: Told) -> None:
+    def _told(self, wish: Wish, answer: Told, now: float) -> None:
         """The definition of a run, to be run again."""
         wish.told = unpack(answer.body)["definition"]
         if wish.told != pack_definition(self.world.history.specs[wish.run].definition):
             raise Violation("G1 nothing lost", f"run {wish.run} has another definition now")
+        self._retry[id(wish)] = now
 
     def follow(self, run: str) -> None:
         self.user.follows.add(run)
