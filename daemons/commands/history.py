@@ -104,20 +104,34 @@ class History:
             one = self._of(job)
             if one.state in OPEN:
                 one.state, one.reason = "queued", why or one.reason
-        for job, _, _, place, _, *progress in told.get("running", ()):
+        for job, path, _, place, _, *progress in told.get("running", ()):
             one = self._of(job)
             if one.state in OPEN:
-                one.state, one.place, one.reason = "running", place, _how_far(*progress) or one.reason
+                said = _how_far(job, path, *progress)
+                one.state, one.place, one.reason = "running", place, said.told if said else one.reason
         return jobs
 
 
-def _how_far(progress: list[Any] | None = None) -> str:
+@dataclass(frozen=True)
+class HowFar:
     """What a running job has said last of how far it is."""
+
+    name: str
+    done: float
+    total: float | None
+    message: str
+
+    @property
+    def told(self) -> str:
+        part = f"{self.done:g}" if self.total is None else f"{self.done:g} of {self.total:g}"
+        return f"{part}: {self.message}" if self.message else part
+
+
+def _how_far(job: str, path: Iterable[int], progress: list[Any] | None = None) -> HowFar | None:
     if not progress:
-        return ""
+        return None
     done, total, message = progress
-    part = f"{done:g}" if total is None else f"{done:g} of {total:g}"
-    return f"{part}: {message}" if message else part
+    return HowFar(f"{job}{list(path) or ''}", done, total, message)
 
 
 class Look:
@@ -152,6 +166,11 @@ class Look:
         found["queued"] -= running
         found["running"] += running
         return {state: number for state, number in found.items() if number}
+
+    def progress(self) -> list[HowFar]:
+        """What running jobs say of how far they are."""
+        said = [_how_far(job, path, *progress) for job, path, _, _, _, *progress in self.told.get("running", ())]
+        return [one for one in said if one is not None]
 
     def as_dict(self) -> dict[str, Any]:
         jobs = [asdict(one) for one in self.jobs()]

@@ -15,7 +15,7 @@ from ..settings import seconds
 from .cluster import print_status
 from .connecting import connect, run_argument
 from .exits import FAILED, OK
-from .history import Look
+from .history import HowFar, Look
 from .options import command, json_option, settings
 from .printing import counts, duration, moment, on_terminal, print_json, say
 from .reading import print_error, print_runs
@@ -28,6 +28,8 @@ PIPED = 1.0
 SHARE = 10
 """Looking at a very large run takes its time: at most a tenth of it is spent on that."""
 TOP_RUNS = 10
+JOB_BARS = 8
+"""Jobs that are shown with a bar of their own."""
 SHORT = 8
 """Characters of an id in a sentence that tells what to type."""
 
@@ -99,24 +101,33 @@ class Silent:
 
 
 class Lines:
-    """A line whenever the counts have changed."""
+    """A line whenever the counts have changed, and for every step of a job that tells how far it is."""
 
     def __init__(self) -> None:
         self._last: dict[str, int] = {}
+        self._told: dict[str, str] = {}
 
     def show(self, look: Look) -> None:
+        if look.ended:
+            return
         found = look.counts()
-        if found != self._last and not look.ended:
+        if found != self._last:
             self._last = found
             say(f"{moment(time.time())} {look.state}: {counts(found)}")
+        told = {one.name: one.told for one in look.progress()}
+        for name, text in told.items():
+            if text != self._told.get(name):
+                say(f"{moment(time.time())} {name}: {text}")
+        self._told = told
 
 
 class Bar:
-    """A bar that fills with every instance that has ended."""
+    """A bar that fills with every instance that has ended, and one below it for each job that tells how far it is."""
 
     def __init__(self, progress: Any) -> None:
         self._progress = progress
         self._task = progress.add_task("", total=None, counts="")
+        self._jobs: dict[str, Any] = {}
 
     def show(self, look: Look) -> None:
         found = look.counts()
@@ -129,6 +140,15 @@ class Bar:
             completed=total - open_ones,
             counts=counts(found),
         )
+        self._show_jobs({} if look.ended else {one.name: one for one in look.progress()[:JOB_BARS]})
+
+    def _show_jobs(self, told: dict[str, HowFar]) -> None:
+        for name in self._jobs.keys() - told.keys():
+            self._progress.remove_task(self._jobs.pop(name))
+        for name, one in told.items():
+            if name not in self._jobs:
+                self._jobs[name] = self._progress.add_task(f"  {name}", total=None, counts="")
+            self._progress.update(self._jobs[name], total=one.total, completed=one.done, counts=one.message)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ HEADRACE = str(Path(sys.executable).with_name("headrace"))
 WORKERS = """
 import time
 from pathlib import Path
-from headrace import worker
+from headrace import current, worker
 
 @worker
 def Numbers():
@@ -47,6 +47,12 @@ def Talk(file):
     print("over, " + "é" * 300_000)
 
 @worker
+def Count(file):
+    current().progress(3, 10, "counting")
+    while not Path(file).exists():
+        time.sleep(0.01)
+
+@worker
 def Wait(file):
     while not Path(file).exists():
         time.sleep(0.01)
@@ -59,6 +65,7 @@ adding = Pipeline({Job("Numbers"): Job("Sum")}, title="adding up")
 broken = Pipeline({Job("Broken"): Job("Sum")})
 nobody = Pipeline({Job("Nobody"): Job("Sum")})
 waiting = Pipeline({Job("Wait"): None}, data={"file": "let-go"})
+slow = Pipeline({Job("Count"): None}, data={"file": "enough"})
 talking = Pipeline({(Job("Numbers"), Job("Talk")): None}, data={"file": "hush"})
 """
 
@@ -349,6 +356,18 @@ def test_events_can_be_followed_over_a_restart_of_the_router() -> None:
 def test_a_cursor_of_another_journal_is_answered_with_what_is_open(cluster: Cluster, added: str) -> None:
     event = cluster.json("events", "--since", "9-1")["event"]
     assert event["kind"] == "reset" and event["run"] is None and isinstance(event["fields"]["open"], list)
+
+
+def test_how_far_a_job_is_can_be_watched(cluster: Cluster) -> None:
+    run = cluster.run("submit", "flows.py:slow").stdout.strip()
+    with subprocess.Popen(
+        [HEADRACE, "watch", run], cwd=cluster.folder, env=cluster.environment, stdout=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        assert any(line.endswith(" Count: 3 of 10: counting\n") for line in watching.stdout)
+        (cluster.folder / "enough").touch()
+        watching.stdout.read()
+        assert watching.wait(60) == 0
 
 
 def test_dot_of_a_run_is_the_text_of_its_pipeline(cluster: Cluster, added: str) -> None:
