@@ -1,7 +1,7 @@
 """The two engines, behind one name: what a job can ask for has to mean the same in this process and on real daemons.
 
-A test that takes `engine` runs twice, against the same expectations. The cluster has a Broker for anything, one that
-serves two roles, and two limits at the Router.
+A test that takes `engine` runs twice, against the same expectations. The cluster has two Brokers that serve different
+roles, and run whatever asks for none, and two limits at the Router.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def there(stage: Any) -> Iterator[There]:
     shutil.copy(WORKERS, stage.folder / "workers.py")
     stage.start("router", "--limits", "licence:1,seat:2")
     stage.start("pipeliner")
-    stage.start("broker")
+    stage.start("broker", "--roles", "plain:2")
     stage.start("broker2", "--roles", "render:2,encode:1", "--processes", "3")
     stage.joined(brokers=2)
     with stage.manager(60) as manager:

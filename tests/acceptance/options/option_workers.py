@@ -8,7 +8,7 @@ import pathlib
 import time
 import uuid
 
-from headrace import Choose, Skip, current, worker
+from headrace import Choose, RetryAfter, Skip, current, worker
 
 
 def wait_for(file, seconds=60):
@@ -269,3 +269,44 @@ def skip():
 @worker
 def nap(seconds):
     time.sleep(seconds)
+
+
+# Time -----------------------------------------------------------------------------------------------------------------
+
+
+@worker
+def flaky(folder, fails, error):
+    note(folder, time.time())
+    attempt = current().attempt
+    if attempt <= fails:
+        raise {"ConnectionError": ConnectionError, "ValueError": ValueError}[error](f"attempt {attempt}")
+    return f"attempt {attempt}"
+
+
+@worker
+def later(folder, seconds):
+    note(folder, time.time())
+    if current().attempt == 1:
+        raise RetryAfter(seconds, "busy")
+    return current().attempt
+
+
+@worker
+def poison(folder):
+    note(folder, time.time())
+    os._exit(9)
+
+
+@worker
+def tidy_nap(folder):
+    try:
+        time.sleep(30)
+    finally:
+        pathlib.Path(folder, "tidied").touch()
+
+
+@worker
+def slow_at_first(folder):
+    if current().attempt == 1:
+        time.sleep(30)
+    return current().attempt
