@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -147,6 +148,28 @@ def fact_table() -> str:
     return table(["fact", "fields", "meaning"], rows)
 
 
+def event_schema() -> str:
+    """Every fact with its fields, their types and what stands below them in the code."""
+    structs = {node.name: node for node in ast.parse(inspect.getsource(facts)).body if isinstance(node, ast.ClassDef)}
+    kinds = get_args(facts.Fact)
+    parts = [_schema(f"### {kind.__struct_config__.tag}", kind, structs[kind.__name__]) for kind in kinds]
+    inside = (facts.Signs, facts.Failure, facts.CacheNote, facts.RunError, facts.Parent)
+    parts += [_schema(f"### Inside of facts: {kind.__name__}", kind, structs[kind.__name__]) for kind in inside]
+    return "\n\n".join(parts)
+
+
+def _schema(heading: str, kind: type[msgspec.Struct], struct: ast.ClassDef) -> str:
+    rows = []
+    for node, after in zip(struct.body, [*struct.body[1:], None], strict=True):
+        if isinstance(node, ast.AnnAssign):
+            text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
+            default = "" if node.value is None else code(ast.unparse(node.value))
+            rows.append(
+                (code(ast.unparse(node.target)), code(ast.unparse(node.annotation)), default, " ".join(text.split()))
+            )
+    return "\n\n".join([heading, inspect.getdoc(kind) or "", table(["field", "type", "default", "meaning"], rows)])
+
+
 def _fields(kind: type[msgspec.Struct]) -> tuple[str, ...]:
     return kind.__struct_fields__
 
@@ -166,6 +189,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "exit codes": exit_codes,
     "messages": message_tables,
     "facts": fact_table,
+    "events": event_schema,
     "errors": error_tree,
 }
 """By the name of the part that a page asks for."""
