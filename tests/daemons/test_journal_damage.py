@@ -697,3 +697,32 @@ def test_facts_after_a_cancel_keep_their_place_in_a_repaired_run(folder: Path, t
     (standing,) = again.open_runs()
     assert standing.cancelled == "enough"
     again.close()
+
+
+THIRD_OF_DONE = (
+    f"SELECT seq FROM facts WHERE run = (SELECT number FROM runs WHERE id = '{DONE}') ORDER BY seq LIMIT 1 OFFSET 2"
+)
+
+
+def test_a_fact_of_an_ended_run_that_was_changed_is_told_when_it_is_read(folder: Path) -> None:
+    """Opening looks at open runs only: they may be many enough."""
+    change(folder, f"UPDATE facts SET body = zeroblob(length(body)) WHERE seq = ({THIRD_OF_DONE})")
+    journal = Journal.open(folder)
+    for read in (lambda: journal.archive.facts(DONE), journal.archive.all_facts):
+        with pytest.raises(JournalDamaged, match="not what was written"):
+            read()
+    assert journal.archive.facts(OPEN)
+    journal.close()
+
+
+def test_a_fact_of_an_ended_run_that_is_missing_is_told_when_its_neighbour_is_read(folder: Path) -> None:
+    """As after damage to a page that an index does not know of: the count of facts is right all the same."""
+    change(
+        folder,
+        f"DELETE FROM facts WHERE seq = ({THIRD_OF_DONE})",
+        "UPDATE meta SET value = value + 1 WHERE name = 'pruned'",
+    )
+    journal = Journal.open(folder)
+    with pytest.raises(JournalDamaged, match="lost facts before"):
+        journal.archive.facts(DONE)
+    journal.close()
