@@ -29,7 +29,7 @@ from .folder import CacheFolder, Found
 from .sweeping import Bounds, sweep_when_due
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
-NEVER = "it never ran before"
+NEVER = "it never ran before, or never successfully"
 GONE = "it ran before, and what was kept of that is gone: it was cleared, was not used for too long, or was damaged"
 GRAFTS = "its answer grafts jobs into the run, and such an answer is not kept"
 

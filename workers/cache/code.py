@@ -6,7 +6,7 @@ a part of its own. From the worker on it goes to
 
 - the methods and attributes of its class, and of the classes that this one is made from,
 - the functions and classes that it calls by a global name, directly or by `module.name`, and those that these call,
-- globals that are plain values, defaults, and what a closure holds,
+- globals that are plain values or tables of functions, defaults, and what a closure holds; of an object its class,
 
 as far as they are the user's: defined in the worker's module, in its package, or in a module of the same folder.
 
@@ -34,7 +34,9 @@ PACKAGE = __name__.partition(".")[0]
 LARGEST = 64 * 1024
 """A global, default or attribute that is larger counts by its type only."""
 MOST = 2000
-"""Functions and classes that are looked at."""
+"""Functions and classes that are looked at, and entries of a table."""
+DEEPEST = 8
+"""Tables in tables that are looked into."""
 _INSTALLED = ("site-packages", "dist-packages")
 _PASSED_OVER = frozenset({
     "__module__", "__doc__", "__dict__", "__weakref__", "__firstlineno__", "__static_attributes__", "__headrace__",
@@ -132,17 +134,28 @@ class _Reading:
         self._seen.add(id(thing))
         self._waiting.append((thing.__qualname__ + ("" if isinstance(thing, type) else "()"), thing))
 
-    def _value(self, value: Any) -> bytes:
-        """A value by its content when it is plain and small; a function or class is looked at."""
+    def _value(self, value: Any, depth: int = 0) -> bytes:
+        """A plain value by its content; a function, a class or a table of such is looked at; other things by type."""
+        if isinstance(value, partial):
+            return self._value(value.func) + self._value([value.args, value.keywords])
         if isinstance(value, type) or _function(value) is not None:
             self._enqueue(value)
             return getattr(value, "__qualname__", "").encode("utf-8", "surrogatepass")
         try:
             content = canonical(value)
         except ValueNotSupported:
-            content = b""
-        kind = f"{type(value).__module__}.{type(value).__qualname__}".encode()
-        return sha256(content).digest() if 0 < len(content) <= LARGEST else kind
+            content = self._parts(value, depth)
+        if 0 < len(content) <= LARGEST:
+            return sha256(content).digest()
+        self._enqueue(type(value))
+        return f"{type(value).__module__}.{type(value).__qualname__}".encode()
+
+    def _parts(self, value: Any, depth: int) -> bytes:
+        """Of a list or dict that holds more than plain values, such as a table of functions."""
+        if type(value) not in (list, tuple, dict) or depth > DEEPEST or len(value) > MOST:
+            return b""
+        parts = value.items() if isinstance(value, dict) else value
+        return b"(" + b",".join(self._value(part, depth + 1) for part in parts) + b")"
 
     # What is the user's ---------------------------------------------------------------------------------------------
 
