@@ -131,6 +131,8 @@ class Progress:
                 else:
                     board.sequence = sequence
                     board.reached(child)
+        if board.completed:
+            self._end_groups()
 
     def _apply(self, sequence: int, fact: RunFact) -> None:
         if not isinstance(fact, Returned):

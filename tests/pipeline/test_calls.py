@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from driving import Drive, bad, behave, define
+from driving import Drive, bad, behave, define, ok
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +55,15 @@ def test_the_hook_of_a_group_waits_until_its_stopped_members_are_dead() -> None:
     drive.halt()
     assert drive.stopped == [("B", ())]
     assert [one.job for one in drive.pull()] == ["hook:failure:both"]
+
+
+def test_a_group_whose_last_member_is_skipped_by_another_job_calls_its_hooks_too() -> None:
+    """C is skipped for A's sake, but ends when B has, which is in no group."""
+    nodes = [Node(name="A"), Node(name="B", when="always"), Node(name="C")]
+    group = Group(title="g", members=(0, 2), hooks={"success": hook("h")})
+    definition = define(nodes, "A>B A>C B>C", groups=(group,))
+    drive = Drive(definition, behave(A=lambda ready: ok(ready, chosen=()))).to_end()
+    assert drive.order() == ["A", "B", "hook:success:g"]
 
 
 def test_groups_beside_each_other_do_not_wait_for_each_other() -> None:
