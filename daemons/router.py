@@ -24,13 +24,13 @@ from .addresses import Address, bind_address
 from .dispatch.admission import digest
 from .dispatch.answers import Answers
 from .dispatch.cluster import Known, Rules
-from .dispatch.effects import Forget, Load, Lookup, RouterEffect, Send, Tell
+from .dispatch.effects import Find, Forget, Load, Lookup, RouterEffect, Send, Tell
 from .dispatch.events import Broadcast
 from .dispatch.machine import Dispatch
 from .dispatch.outbox import Outbox
 from .dispatch.outputs import Outputs
 from .dispatch.pruning import KEEP, Pruning
-from .dispatch.restored import ended_run, known_runs, restored
+from .dispatch.restored import ended_run, found_below, known_runs, restored
 from .dispatch.routes import Routes
 from .dispatch.values import ValueReader
 from .folders import data_folder
@@ -170,7 +170,7 @@ class Router:
         self._outputs = Outputs(self._dispatch.cluster, gethostname(), partial(read_file, self.data / "logs"))
         self._pruning = Pruning(journal.archive, self._values, self.config.get("keep", KEEP), now)
         self._outbox = Outbox()
-        self._loads: list[Load | Lookup] = []
+        self._loads: list[Load | Lookup | Find] = []
         self._next_sweep = now + IDLE_SWEEP
         self._poller = zmq.Poller()
         for source in (self._api, self._pub, self._stopper.fileno(), self._committer.fileno()):
@@ -201,7 +201,7 @@ class Router:
             self._received(turn, address, envelope, now)
         self._dispatch.tick()
         if old := self._pruning.due(now, self._dispatch.cluster.wall):
-            self._dispatch.prune(None, "", old)
+            self._dispatch.prune(None, "", self._journal.archive.with_children(old))
         records, effects = self._outbox.put(self._dispatch.flush())
         if records:
             self._committer.put(self._outbox.batch, records)
@@ -238,7 +238,7 @@ class Router:
             match effect:
                 case Send():
                     outgoing.setdefault(effect.peer, []).append(effect.message)
-                case Load() | Lookup():
+                case Load() | Lookup() | Find():
                     self._loads.append(effect)
                 case Forget():
                     gone.append(effect.peer)
@@ -255,7 +255,10 @@ class Router:
         loads, self._loads = self._loads, []
         archive = self._journal.archive
         for load in loads:
-            if isinstance(load, Load):
+            if isinstance(load, Find):
+                cluster = self._dispatch.cluster
+                self._dispatch.found(load, *found_below(archive, load.child, cluster.now, cluster.wall))
+            elif isinstance(load, Load):
                 definition = archive.definition(load.run) if load.definition else None
                 self._dispatch.loaded(load.run, load.take, definition, archive.facts(load.run, load.after))
             elif hello := self._dispatch.leasing.greeting(load.peer):
@@ -353,6 +356,9 @@ class Router:
         verdict = known_runs(self._journal.archive, [message.run])[message.run].verdict
         if run is None:
             turn.reply(peer, Failed(message.id, "busy", "its end is being written", 0.1))
+        elif run.parent is not None:
+            above = f"run {message.run} is a part of run {run.parent.run}"
+            turn.reply(peer, Failed(message.id, "conflict", f"{above}: what is tried again is that"))
         elif verdict == "success":
             reason = f"run {message.run} has succeeded: there is nothing to try again (rerun makes a new run of it)"
             turn.reply(peer, Failed(message.id, "conflict", reason))
@@ -363,7 +369,8 @@ class Router:
 
     def _prune(self, turn: Turn, peer: str, message: Control) -> None:
         try:
-            self._dispatch.prune(peer, message.id, self._pruning.asked(message, self._dispatch.cluster.wall))
+            runs = self._pruning.asked(message, self._dispatch.cluster.wall)
+            self._dispatch.prune(peer, message.id, self._journal.archive.with_children(runs), len(runs))
         except NotFound as error:
             turn.reply(peer, Failed(message.id, "not-found", str(error)))
         except UserError as error:

@@ -89,6 +89,7 @@ class Parent(msgspec.Struct, frozen=True, array_like=True):
     path: Path = ()
     round: Count = 0
     attempt: Count = 1
+    hook: bool = False
 
 
 class Accepted(msgspec.Struct, frozen=True, array_like=True, tag="accepted"):

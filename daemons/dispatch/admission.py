@@ -9,13 +9,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from ...pipeline.facts import Accepted, Cancelled, Paused, Pruned, Released, Reopened, RunError, Verdict
+import msgspec
+
+from ...pipeline.definition import RunOptions
+from ...pipeline.facts import Accepted, Cancelled, Parent, Paused, Pruned, Released, Reopened, RunError, Verdict
+from ...pipeline.subruns import OVERDUE
 from ..protocol import Control, Done, Endings, Failed, Follow, Receipt, RunEnd, Submission, Submit, Submitted
 from .cluster import Answer, Cluster, Known
 from .leasing import Leasing
 from .runs import OpenRun
 from .tracking import Tracking
 
+_PLAIN = RunOptions()
 BUSY_PAUSE = 1.0
 LOOK_AGAIN = 60.0
 """Seconds between looks at the wall clock, for runs that wait for a time of it: somebody may set it right."""
@@ -38,7 +43,12 @@ class Admission:
         """`known`: runs of the journal among those named here; `keys`: which of its runs hold the keys asked for."""
         cluster = self.cluster
         new = sum(one.run not in cluster.runs and not self._known(one.run, known) for one in message.submissions)
-        full = new and len(cluster.runs) + new > cluster.rules.open_runs
+        most = cluster.rules.open_runs
+        if new > most:
+            reason = f"{new} runs in one request are more than the {most} that may be open: submit them in parts"
+            cluster.send(client, Failed(message.id, "invalid", reason))
+            return
+        full = new and len(cluster.runs) + new > most
         if busy := cluster.stalled or (f"{len(cluster.runs)} runs are open" if full else ""):
             cluster.send(client, Failed(message.id, "busy", busy, BUSY_PAUSE))
             return
@@ -67,6 +77,10 @@ class Admission:
             done = Done(message.id, "cancelling")
             self.cancel(run, message.reason or "cancelled", remembered(message, done))
             self.cluster.send(client, done)
+        elif message.verb == "retry" and run.parked:
+            done = Done(message.id, "taken up again")
+            self.tracking.take_up(run, remembered(message, done))
+            self.cluster.send(client, done)
         elif message.verb in ("pause", "resume"):
             done = Done(message.id, "paused" if message.verb == "pause" else "running")
             self._pause(run, message.verb == "pause", remembered(message, done))
@@ -90,24 +104,30 @@ class Admission:
         if run.id in cluster.pruned:
             cluster.send(client, Failed(message.id, "not-found", f"run {run.id} was pruned"))
             return
+        run.followers.add(client)
+        done = Done(message.id, f"round {run.round + 1}")
+        self.open_again(run, answer=remembered(message, done))
+        cluster.send(client, done)
+
+    def open_again(self, run: OpenRun, parent: Parent | None = None, answer: Answer | None = None) -> None:
+        """A new round of a run that has ended; of a sub-run as this attempt."""
+        cluster = self.cluster
         cluster.ended.pop(run.id, None)
         run.round, run.control = run.round + 1, run.control + 1
-        run.cancelled, run.ending, run.active = None, None, True
+        run.cancelled, run.ending, run.active, run.shortened, run.parked = None, None, True, False, ""
+        run.parent = parent or run.parent
         run.started = cluster.now
-        run.followers.add(client)
         cluster.runs[run.id] = run
         if run.options.key is not None:
             cluster.keys[run.options.key] = run.id
-        done = Done(message.id, f"round {run.round}")
-        fact = Reopened(cluster.wall, run.control, run.round)
-        cluster.record(run, fact, answer=remembered(message, done))
-        cluster.send(client, done)
+        cluster.record(run, Reopened(cluster.wall, run.control, run.round, parent), answer=answer)
         self._pause(run, False)
         self.arm(run)
         self.tracking.assign(run)
 
-    def prune(self, client: str | None, request: str, runs: list[str]) -> None:
-        """Finished runs leave; the request may be the Router's own."""
+    def prune(self, client: str | None, request: str, runs: list[str], count: int | None = None) -> None:
+        """Finished runs leave, sub-runs with theirs; the request may be the Router's own. `count`: how many there are
+        for whoever asks."""
         if self.cluster.stalled:
             if client is not None:
                 self.cluster.send(client, Failed(request, "busy", self.cluster.stalled, BUSY_PAUSE))
@@ -117,7 +137,7 @@ class Admission:
             self.cluster.pruned.add(run)
             self.cluster.record(None, Pruned(run, self.cluster.wall))
         if client is not None:
-            self.cluster.send(client, Done(request, str(len(over))))
+            self.cluster.send(client, Done(request, str(len(over) if count is None else count)))
 
     # Accepting --------------------------------------------------------------------------------------------------
 
@@ -130,6 +150,9 @@ class Admission:
         keys: Mapping[str, str],
     ) -> Receipt:
         if one.run in self.cluster.runs or self._known(one.run, known):
+            if self._is_another(one, known):
+                reason = f"run {one.run} is there already, and is another one: a new run needs an id of its own"
+                return Receipt(one.run, False, True, reason)
             return self._existing(client, one.run, follow, known)
         key = one.options.key
         holder = self._holder(key, keys)
@@ -145,6 +168,12 @@ class Admission:
         self._open(client if follow else None, one, awaits, known)
         return Receipt(one.run)
 
+    def _is_another(self, one: Submission, known: Mapping[str, Known]) -> bool:
+        """Is what is known under this id not what is submitted? Of a pruned run nobody knows."""
+        run, end = self.cluster.runs.get(one.run), self._known(one.run, known)
+        before = run.digest if run is not None else end.digest if end is not None else b""
+        return bool(before) and before != body_digest(one)
+
     def _existing(self, client: str, run_id: str, follow: bool, known: Mapping[str, Known]) -> Receipt:
         if follow and (run := self.cluster.runs.get(run_id)):
             run.followers.add(client)
@@ -159,7 +188,7 @@ class Admission:
         small = one.data is not None and len(one.data) <= cluster.rules.inline_data
         run = OpenRun(one.run, cluster.last + 1, options, cluster.wall, cluster.now)
         run.data, run.has_data = (one.data if small else None), one.data is not None
-        run.definition, run.awaits = one.definition, awaits
+        run.definition, run.awaits, run.digest = one.definition, awaits, body_digest(one)
         run.active = not early and not awaits
         if follower:
             run.followers.add(follower)
@@ -167,7 +196,7 @@ class Admission:
         if options.key is not None:
             cluster.keys[options.key] = run.id
         cluster.counts["accepted"] += 1
-        accepted = Accepted(run.id, cluster.wall, options, run.active)
+        accepted = Accepted(run.id, cluster.wall, options, run.active, digest=run.digest)
         cluster.record(run, accepted, definition=one.definition, data=one.data)
         for name in options.after:
             before = self._known(name, known)
@@ -179,6 +208,30 @@ class Admission:
         self.arm(run)
         if run.active:
             self.tracking.assign(run)
+
+    def open_below(
+        self,
+        name: str,
+        parent: Parent,
+        above: OpenRun,
+        definition: bytes,
+        options: RunOptions,
+        data: bytes | None,
+        ref: str | None,
+    ) -> OpenRun:
+        """The run of a job that is a pipeline. It is always let in: it belongs to what was accepted."""
+        cluster = self.cluster
+        run = OpenRun(name, cluster.last + 1, options, above.accepted_at, cluster.now, definition=definition)
+        small = data is not None and len(data) <= cluster.rules.inline_data
+        run.data, run.has_data, run.data_ref = (data if small else None), data is not None or ref is not None, ref
+        run.parent = parent
+        cluster.runs[name] = run
+        cluster.counts["accepted"] += 1
+        accepted = Accepted(name, cluster.wall, options, parent=parent, data_ref=ref)
+        cluster.record(run, accepted, definition=definition, data=data)
+        self.arm(run)
+        self.tracking.assign(run)
+        return run
 
     def _known(self, run: str, known: Mapping[str, Known]) -> Known | None:
         return self.cluster.ended.get(run) or known.get(run)
@@ -224,13 +277,18 @@ class Admission:
         self.arm(run)
 
     def cancel(self, run: OpenRun, reason: str, answer: Answer | None = None) -> None:
-        """Durable, once: what is queued ends now, what runs is stopped, hooks still come."""
-        if run.cancelled is not None or run.ending is not None:
+        """Durable, once: what is queued ends now, what runs is stopped, hooks still come. When the verdict is fixed
+        already only they are left: then it is they that are stopped, and that is all."""
+        ending = run.ending is not None
+        if run.shortened or (run.cancelled is not None and not ending):
             return
         run.control += 1
-        run.cancelled = reason
+        if ending:
+            run.shortened = True
+        else:
+            run.cancelled = reason
         self.cluster.record(run, Cancelled(self.cluster.wall, run.control, reason), answer=answer)
-        self.leasing.stop(run, [item.key for item in run.live.values() if not item.ready.hook])
+        self.leasing.stop(run, [item.key for item in run.live.values() if ending or not item.ready.hook])
         if not run.active:
             run.active = True
             self.tracking.assign(run)
@@ -240,13 +298,18 @@ class Admission:
             run.paused = on
             self.cluster.record(run, Paused(self.cluster.wall, run.control, on), answer=answer)
             if not on:
-                self.cluster.queues.wake(run)
+                self._wake(run)
+
+    def _wake(self, run: OpenRun) -> None:
+        self.cluster.queues.wake(run)
+        for child in run.below.values():
+            self._wake(child)
 
     def overdue(self, run: OpenRun) -> None:
         """A deadline has come: of this round, or of one before it."""
         limit = run.options.deadline
-        if limit is not None and self.cluster.now >= run.started + limit:
-            self.cancel(run, "deadline exceeded")
+        if limit is not None and run.ending is None and self.cluster.now >= run.started + limit:
+            self.cancel(run, OVERDUE)
 
     def finished(self, ended: OpenRun, verdict: Verdict, error: RunError | None) -> None:
         """Tell those that wait for this run. What fails by that ends too, and is told of here in its turn."""
@@ -282,6 +345,15 @@ def digest(message: Control) -> bytes:
     """Tells whether two requests with one id are the same request."""
     said = (message.verb, message.run, message.reason, message.argument)
     return hashlib.blake2b(repr(said).encode(), digest_size=16).digest()
+
+
+def body_digest(one: Submission) -> bytes:
+    """Tells whether two submissions under one id are the same."""
+    body = hashlib.blake2b(one.definition, digest_size=16)
+    body.update(b"" if one.data is None else b"\0" + one.data)
+    if one.options != _PLAIN:
+        body.update(msgspec.msgpack.encode(one.options))
+    return body.digest()
 
 
 def _closed(message: Control, one: Known | None) -> Done | Failed:

@@ -16,9 +16,10 @@ from ...pipeline.facts import Fact, Finished, Pruned, RunError, Verdict, pack_fa
 from ..protocol import Endings, FromRouter, News, RunEnd, Welcome
 from .effects import Record, RouterEffect, Send
 from .grants import Grants, ResultCache
-from .items import Item, Key, State
+from .items import ON_LEASE, Item, Key, State
 from .members import BrokerMember, PipelinerMember
 from .queues import Queues, Shape
+from .recalls import Recalls
 from .runs import OpenRun
 from .timers import Timers, What
 
@@ -62,6 +63,8 @@ class Known:
     duration: float = 0.0
     at: float = 0.0
     key: str | None = None
+    digest: bytes = b""
+    """Of everything that was submitted; empty: nobody knows any more."""
 
 
 Answer = tuple[str, bytes, bytes]
@@ -95,6 +98,9 @@ class Cluster:
         self.queues = Queues(rules.limits)
         self.results = ResultCache(rules.cached_results)
         self.grants = Grants(epoch, self.queues, self.results)
+        self.recalls = Recalls(self.queues)
+        self._look_at = float("inf")
+        """When the turn is waited for in which recalls are looked at again."""
         self.counts = dict.fromkeys(COUNTED, 0)
         self.answered: dict[str, tuple[bytes, bytes]] = {}
         """Requests that facts of this turn carry out: a digest of each, and its answer."""
@@ -189,6 +195,11 @@ class Cluster:
         """End of the turn: grant what can be granted, tell what has happened."""
         if self.queues.size:
             self._effects += self.grants.distribute(self.brokers.values(), self.now)
+        self._effects += self.recalls.due(self.brokers.values(), self.now)
+        if self.recalls.look_at < self._look_at or self._look_at <= self.now:
+            self._look_at = self.recalls.look_at
+            if self._look_at < float("inf"):
+                self.timers.set(self._look_at, ("recall", None))
         for run_id, facts in self._news.items():
             run = self.runs.get(run_id)
             if run is None:
@@ -242,7 +253,7 @@ class Cluster:
         for key, item in run.live.items():
             assert item.key == key and item.run is run, f"{item} stands under {key} of {run.id}"
             assert item.state is not State.ENDED, f"{item} has ended and is still live"
-            assert item.leased == (item.state in (State.LEASED, State.STOPPING)), f"{item} and its lease disagree"
+            assert item.leased == (item.state in ON_LEASE), f"{item} and its lease disagree"
             known = item.broker is None or item.broker.leases.get(item.lease) is item
             assert known, f"{item} is not among its Broker's leases"
         count = sum(item.leased for item in run.live.values())

@@ -52,6 +52,17 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True)
+class Find:
+    """Router: what the journal has of a sub-run that an attempt is to be. Fed back as `found`."""
+
+    run: str
+    job: str
+    path: Path
+    attempt: int
+    child: str
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     """Router: a peer is gone for good: free what the loop keeps for it."""
 
@@ -70,4 +81,4 @@ class Tell:
     body: bytes
 
 
-RouterEffect = Send | Record | Load | Lookup | Forget | Tell
+RouterEffect = Send | Record | Load | Lookup | Find | Forget | Tell

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import msgspec
 
 from ...pipeline.facts import Path
+from ...pipeline.subruns import STEPS
 from ...pipeline.task import JOURNAL, Assignment, Input, Ready, RunHeader, Supplied
 from ..protocol import Run
 from .effects import Send
@@ -61,7 +62,8 @@ class Grants:
         self._queues = queues
         self._results = results
 
-    def distribute(self, brokers: Iterable[BrokerMember], now: float) -> list[Send]:
+    def distribute(self, brokers: Collection[BrokerMember], now: float) -> list[Send]:
+        self._queues.promises.look(brokers, now)
         open_ones = [broker for broker in brokers if broker.lanes and not broker.draining]
         granted: dict[str, tuple[BrokerMember, list[Item]]] = {}
         for prefetch in (False, True):
@@ -88,6 +90,7 @@ class Grants:
             broker.granted.append(item.lease)
             if prefetch:
                 broker.prefetch -= 1
+                broker.wait(item)
             else:
                 broker.free -= 1
             granted.setdefault(broker.identity, (broker, []))[1].append(item)
@@ -98,15 +101,18 @@ class Grants:
         self._hold(item, broker, lease)
 
     def complete(self, item: Item, ready: Ready) -> None:
-        """The Pipeliner says again what an adopted item runs: from now on it can also be queued."""
-        if not item.ready.task and item.ready.attempt == ready.attempt:
-            item.ready = msgspec.structs.replace(ready, needs=item.ready.needs)
+        """The Pipeliner says again what an adopted item runs: from now on it can also be queued. One that collects what
+        a sub-run has returned is asked for anew instead."""
+        if not item.ready.task and item.ready.attempt == ready.attempt and item.ready.worker not in STEPS:
+            needs = item.ready.needs if item.leased else ready.needs
+            item.ready = msgspec.structs.replace(ready, needs=needs)
 
     def release(self, item: Item) -> None:
         """The lease is over: free what it held."""
         broker = item.broker
         assert broker is not None
         del broker.leases[item.lease]
+        broker.wait_no_more(item)
         item.broker = None
         item.lease = 0
         item.run.leased -= 1
@@ -163,5 +169,5 @@ class Grants:
 def _header(run: OpenRun, room: int) -> RunHeader:
     """Small data travels with the run; for large data `ref` tells the worker to ask."""
     data = run.data if room > 0 else None
-    ref = JOURNAL if run.has_data and data is None else None
+    ref = (run.data_ref or JOURNAL) if run.has_data and data is None else None
     return RunHeader(run.id, data, ref, run.options.title)

@@ -1,8 +1,11 @@
 """An item: one attempt that the Router has been asked to see through, from its queue to its end.
 
 held ──due──▶ queued ──grant──▶ leased ──stop──▶ stopping
-                ▲                 │ │                │
-                └────hand back────┘ └──────end───────┴──▶ ended
+                ▲                 │ │ │              │
+                └────hand back────┘ │ └──────end─────┴──▶ ended
+                └──── recalled ◀────┘ (it may have begun, and end)
+
+One of a job that is a pipeline is *below* while the run that it is goes on (`below` has the whole of it).
 """
 
 from __future__ import annotations
@@ -28,11 +31,18 @@ class State(Enum):
     """It waits for its delay, or for the Brokers to come back after a restart of the Router."""
     QUEUED = "queued"
     LEASED = "leased"
+    RECALLED = "recalled"
+    """Leased, and asked back: it is handed back, or it had begun already and ends."""
     STOPPING = "stopping"
     """Leased, and asked to stop; it ends when its Broker says so or is lost."""
+    BELOW = "below"
+    """It is a run of its own, which goes on."""
+    LEAVING = "leaving"
+    """Below, and asked to stop: its run is being cancelled."""
     ENDED = "ended"
 
 
+ON_LEASE = frozenset({State.LEASED, State.RECALLED, State.STOPPING})
 STEPS = {
     (State.HELD, "queue"): State.QUEUED,
     (State.HELD, "adopt"): State.LEASED,
@@ -41,16 +51,31 @@ STEPS = {
     (State.QUEUED, "adopt"): State.LEASED,
     (State.QUEUED, "end"): State.ENDED,
     (State.LEASED, "hand back"): State.QUEUED,
+    (State.LEASED, "recall"): State.RECALLED,
+    (State.RECALLED, "hand back"): State.QUEUED,
+    (State.RECALLED, "open"): State.BELOW,
+    (State.RECALLED, "stop"): State.STOPPING,
+    (State.RECALLED, "end"): State.ENDED,
     (State.LEASED, "stop"): State.STOPPING,
     (State.LEASED, "end"): State.ENDED,
     (State.STOPPING, "end"): State.ENDED,
+    (State.HELD, "open"): State.BELOW,
+    (State.LEASED, "open"): State.BELOW,
+    (State.RECALLED, "open"): State.BELOW,
+    (State.BELOW, "queue"): State.QUEUED,
+    (State.BELOW, "stop"): State.LEAVING,
+    (State.BELOW, "end"): State.ENDED,
+    (State.LEAVING, "end"): State.ENDED,
 }
 
 
 class Item:
     """`lease` is 0 but for a leased one. `since` is when it was first queued: a hand-back does not change it."""
 
-    __slots__ = ("broker", "granted", "lease", "queue", "ready", "run", "signal", "since", "state", "take")
+    __slots__ = (
+        *("began", "broker", "child", "granted", "lease", "queue"),
+        *("ready", "run", "signal", "since", "state", "take"),
+    )
 
     def __init__(self, run: OpenRun, ready: Ready, since: float) -> None:
         self.run = run
@@ -63,12 +88,27 @@ class Item:
         self.granted = 0.0
         self.broker: BrokerMember | None = None
         self.queue: RunQueue | None = None
+        self.child = ""
+        """The run that it is, when its job is a pipeline,"""
+        self.began = 0.0
+        """and when that began, by the wall."""
         self.signal = b""
         """What its worker said last of how far it is, packed: [done, total, message]."""
 
     @property
     def key(self) -> Key:
         return self.ready.job, self.ready.path
+
+    @property
+    def priority(self) -> int:
+        """Its job's, on top of its run's."""
+        needs = self.ready.needs
+        return self.run.options.priority + (needs.priority if needs is not None else 0)
+
+    @property
+    def queued_at(self) -> float:
+        """When it was due at first."""
+        return self.since + self.ready.delay
 
     @property
     def patience(self) -> float | None:
@@ -78,6 +118,10 @@ class Item:
     @property
     def leased(self) -> bool:
         return self.lease != 0
+
+    @property
+    def below(self) -> bool:
+        return self.state in (State.BELOW, State.LEAVING)
 
     def step(self, event: str) -> None:
         try:

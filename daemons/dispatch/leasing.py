@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from ...pipeline.facts import Ended, Failure, Registered, Returned, Unregistered
+from ...pipeline.subruns import COLLECT, PREPARE, STEPS, SUBRUN
 from ...pipeline.task import COMMAND, Outcome, Ready
 from ..protocol import Again, Beat, BrokerCard, Done, Failed, Held, Hello, Kill, Noted, Pulse
 from .cluster import Cluster
 from .effects import Forget, Lookup, Tell
 from .items import Item, Key, State
 from .members import BrokerMember
+from .recalls import ask_back
 from .reasons import why_waiting
 from .runs import OpenRun
 
@@ -34,6 +36,9 @@ class Leasing:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.ask_anew: Callable[[OpenRun], None] = lambda run: None
+        self.begin_below: Callable[[Item], None] = lambda item: None
+        self.prepared: Callable[[Item, Outcome], None] = lambda item, outcome: None
+        self.stop_below: Callable[[Item], None] = lambda item: None
         self._awaited: set[str] = set()
         """Brokers of the epoch before that have not come back."""
         self._unsure = False
@@ -73,7 +78,7 @@ class Leasing:
             cluster.queues.remove_broker(broker)
             broker.rejoin(session, card, cluster.now)
         broker.hellos = hello.count
-        broker.workers = frozenset(card.workers) | ({COMMAND} if card.commands else frozenset())
+        broker.workers = STEPS | frozenset(card.workers) | ({COMMAND} if card.commands else frozenset())
         cluster.queues.add_broker(broker)
         cluster.send(peer, cluster.welcome)
         for identity in hello.succeeds:
@@ -148,8 +153,7 @@ class Leasing:
                 anew[item.run.id] = item.run
                 self._close(item)
             else:
-                item.step("queue")
-                self.cluster.queues.push(item)
+                self._start(item)
         for run in anew.values():
             self.ask_anew(run)
 
@@ -166,7 +170,8 @@ class Leasing:
 
     def drain(self, client: str, request: str, name: str, on: bool) -> None:
         """Let a Broker run empty: it keeps what it has and gets nothing new, until it joins anew or is let again."""
-        found = [one for one in self.cluster.brokers.values() if name in (one.identity, one.place)]
+        brokers = self.cluster.brokers.values()
+        found = [one for one in brokers if name in (one.identity, one.place, one.place.partition("/")[0])]
         if not found:
             there = ", ".join(sorted(one.place for one in self.cluster.brokers.values())) or "none"
             reason = f"there is no Broker {name!r}; connected are {there}"
@@ -174,8 +179,10 @@ class Leasing:
             return
         for broker in found:
             broker.draining = on
+            if on and broker.waiting:
+                self.cluster.ask(ask_back(broker, list(broker.waiting.values())))
         held = sum(len(broker.leases) for broker in found)
-        self.cluster.send(client, Done(request, f"draining, {held} jobs still run" if on else "taking jobs"))
+        self.cluster.send(client, Done(request, f"draining, {held} jobs still run there" if on else "taking jobs"))
 
     def leave(self, broker: BrokerMember, why: str) -> None:
         """An orderly goodbye: what it held never ends there, uncharged."""
@@ -198,6 +205,7 @@ class Leasing:
         del self.cluster.brokers[broker.identity]
         self._greetings.pop(broker.identity, None)
         self._await_no_more(broker.identity)
+        self.cluster.recalls.forget(broker)
         self.cluster.queues.remove_broker(broker)
         logger.info("Broker %s is gone: %s", broker.place, why)
         self.cluster.record(None, Unregistered(broker.identity, self.cluster.wall, why))
@@ -215,10 +223,16 @@ class Leasing:
     def queue(self, item: Item) -> None:
         """A held item may be granted from now on, unless it could be running on a Broker that has not come back."""
         if self._leasable(item):
-            item.step("queue")
-            self.cluster.queues.push(item)
+            self._start(item)
         else:
             self._held_back[item] = None
+
+    def _start(self, item: Item) -> None:
+        if item.ready.worker == SUBRUN:
+            self.begin_below(item)
+        else:
+            item.step("queue")
+            self.cluster.queues.push(item)
 
     def may_run_elsewhere(self, run: OpenRun) -> bool:
         """Could something of it still run on a Broker that has not come back after a restart?"""
@@ -244,8 +258,7 @@ class Leasing:
             self.end(item, "cancelled", charged=False)
         elif not item.ready.task:
             self._unlease(item)
-            self._close(item)
-            self.ask_anew(item.run)
+            self.let_go(item)
         else:
             self._unlease(item)
             item.step("hand back")
@@ -254,11 +267,18 @@ class Leasing:
                 again = max(item.since + item.ready.delay + item.patience, self.cluster.now + GRACE)
                 self.cluster.timers.set(again, ("expire", item))
 
+    def let_go(self, item: Item) -> None:
+        """It goes without an end: what it runs is to be said once more."""
+        self._close(item)
+        self.ask_anew(item.run)
+
     def _adopt(self, broker: BrokerMember, held: Held, ended: set[int]) -> bool:
         """A lease of an older epoch counts from now on, unless its instance has ended or is leased again."""
         cluster = self.cluster
         run = cluster.runs.get(held.run)
         if run is None or held.lease in ended or held.lease >> 40 >= cluster.epoch or held.round != run.round:
+            return False
+        if held.worker == PREPARE:  # it is as well made anew
             return False
         if held.lapsed and held.lease >> 40 < cluster.epoch - 1:  # the epoch between may have given it to others
             return False
@@ -268,8 +288,10 @@ class Leasing:
         if item is None:
             ready = Ready(held.job, held.path, held.attempt, held.worker, b"", (), held.needs, round=held.round)
             item = run.live[held.job, held.path] = Item(run, ready, cluster.now)
-        elif item.leased or item.ready.attempt != held.attempt:
+        elif item.leased or item.below or item.ready.attempt != held.attempt:
             return False
+        if held.worker == COLLECT:
+            item.ready = Ready(held.job, held.path, held.attempt, COLLECT, b"", (), held.needs, round=held.round)
         if item.state is State.QUEUED:
             cluster.queues.leave(item)
         self._held_back.pop(item, None)
@@ -296,6 +318,16 @@ class Leasing:
 
     def _outcome(self, broker: BrokerMember, item: Item, outcome: Outcome) -> None:
         ready, run = item.ready, item.run
+        if ready.worker == PREPARE and outcome.kind == "success":
+            if item.state is not State.STOPPING:
+                self._unlease(item)
+                self.prepared(item, outcome)
+                return
+            outcome = msgspec.structs.replace(outcome, kind="cancelled", result=b"", ref=None, size=0)
+        if item.began:
+            outcome = msgspec.structs.replace(
+                outcome, started=item.began, duration=max(0.0, self.cluster.wall - item.began)
+            )
         size = outcome.size or len(outcome.result)
         fact = Returned(
             ready.job, ready.path, ready.attempt, outcome.kind, outcome.lease, ready.round, outcome.started,
@@ -312,12 +344,15 @@ class Leasing:
             self.cluster.results.put((run.id, ready.job, ready.path), outcome.result, outcome.ref, size)
         self.cluster.record(run, fact, result=outcome.result, key=(ready.job, ready.path))
 
-    def end(self, item: Item, kind: Ended, error: Failure | None = None, charged: bool = True) -> None:
-        """An item ends without an outcome."""
+    def end(
+        self, item: Item, kind: Ended, error: Failure | None = None, charged: bool = True, began: float = 0.0
+    ) -> None:
+        """An item ends without an outcome. `began`: by the wall, when there is something that did."""
         ready = item.ready
         place = item.broker.place if item.broker else ""
         wall = self.cluster.wall
-        fact = Returned(ready.job, ready.path, ready.attempt, kind, item.lease, ready.round, wall, 0.0, place)
+        started, lasted = (began, max(0.0, wall - began)) if began else (wall, 0.0)
+        fact = Returned(ready.job, ready.path, ready.attempt, kind, item.lease, ready.round, started, lasted, place)
         fact = msgspec.structs.replace(fact, error=error, charged=charged)
         if item.leased:
             self._unlease(item)
@@ -334,7 +369,10 @@ class Leasing:
             item = run.live.get((job, tuple(path)))
             if item is None and self.may_run_elsewhere(run):
                 run.halted.add((job, tuple(path)))
-            if item is None or item.state is State.STOPPING:
+            if item is None or item.state in (State.STOPPING, State.LEAVING):
+                continue
+            if item.state is State.BELOW:
+                self.stop_below(item)
                 continue
             if item.broker is not None:
                 item.step("stop")
@@ -345,8 +383,10 @@ class Leasing:
             self.cluster.send(broker, Kill(leases))
 
     def expire(self, item: Item) -> None:
-        """Its queue_timeout is over. One that was granted meanwhile goes on."""
-        if item.state not in (State.QUEUED, State.HELD):
+        """Its queue_timeout is over. One that was granted meanwhile goes on; if it has not begun, it is back soon."""
+        if item.broker is not None and item.lease in item.broker.waiting:
+            self.cluster.ask(ask_back(item.broker, [item]))
+        if item.state not in (State.QUEUED, State.HELD) or item.patience is None:
             return
         if item in self._held_back:  # it may have been leased before the restart, and run
             settled_by = self.cluster.began_at + self.cluster.rules.hand_on

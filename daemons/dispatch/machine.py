@@ -11,6 +11,7 @@ The rules it keeps, and where:
   - a verdict is taken only from a Pipeliner that has seen every fact of the run                     `tracking`
   - a repeated request finds what the first one did                                                  `admission`
   - what is recorded first has happened first                                                        `cluster`
+  - a job that is a pipeline has one run, whose end is its end                                       `below`
 
 Facts are recorded as they are decided; the loop commits them at the end of the turn, and holds back every message that
 rests on them until they are on disk.
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ...pipeline.facts import RunError, Verdict
 from ..protocol import (
     OLDEST,
     PROTOCOL,
@@ -44,8 +46,9 @@ from ..protocol import (
     Welcome,
 )
 from .admission import Admission
+from .below import Below
 from .cluster import Cluster, Known, Rules
-from .effects import Record, RouterEffect
+from .effects import Find, Record, RouterEffect
 from .items import Item, State
 from .leasing import Leasing
 from .runs import OpenRun
@@ -60,8 +63,9 @@ class Dispatch:
         self.leasing = Leasing(self.cluster)
         self.tracking = Tracking(self.cluster, self.leasing)
         self.admission = Admission(self.cluster, self.leasing, self.tracking)
+        self.below = Below(self.cluster, self.leasing, self.tracking, self.admission)
         self.leasing.ask_anew = self.tracking.ask_anew
-        self.tracking.after_finish = self.admission.finished
+        self.tracking.after_finish = self._finished
 
     def restore(self, runs: Iterable[OpenRun], brokers: Iterable[str]) -> None:
         """What the journal says at start: open runs in their order, and Brokers that may still run their jobs."""
@@ -69,6 +73,7 @@ class Dispatch:
             self.cluster.runs[run.id] = run
         for run in list(self.cluster.runs.values()):
             self.admission.restore(run)
+        self.below.restore()
         self.leasing.await_brokers(brokers)
         if self.cluster.runs:
             self.tracking.await_pipeliners()
@@ -134,8 +139,15 @@ class Dispatch:
         """`holder`: the run that has its key, says the journal."""
         self.admission.reopen(client, message, run, holder)
 
-    def prune(self, client: str | None, request: str, runs: list[str]) -> None:
-        self.admission.prune(client, request, runs)
+    def prune(self, client: str | None, request: str, runs: list[str], count: int | None = None) -> None:
+        self.admission.prune(client, request, runs, count)
+
+    def found(self, asked: Find, run: OpenRun | None, known: Known | None) -> None:
+        self.below.found(asked, run, known)
+
+    def _finished(self, run: OpenRun, verdict: Verdict, error: RunError | None) -> None:
+        self.admission.finished(run, verdict, error)
+        self.below.ended(run, verdict, error)
 
     def loaded(self, run_id: str, take: int, definition: bytes | None, facts: list[tuple[int, bytes]]) -> None:
         self.tracking.loaded(run_id, take, definition, facts)
@@ -182,6 +194,7 @@ class Dispatch:
 
     def validate(self) -> None:
         self.cluster.validate()
+        self.below.validate()
 
     def _due(self, what: str, subject: Any) -> None:
         match what, subject:
@@ -193,6 +206,8 @@ class Dispatch:
                 self.admission.release(run)
             case "deadline", str() as run_id if run := self.cluster.runs.get(run_id):
                 self.admission.overdue(run)
+            case "recall", _:
+                pass  # it only had to be a turn: recalls are looked at when it ends
             case "settle", _:
                 self.leasing.settle()
             case "adopt orphans", _:

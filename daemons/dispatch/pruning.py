@@ -42,6 +42,8 @@ class Pruning:
             summary = self._archive.run(control.run)
             if summary is None:
                 raise NotFound("run", control.run)
+            if summary.parent is not None:
+                raise UserError(f"run {summary.run} is a part of run {summary.parent}, and goes with that")
             if summary.verdict is None:
                 raise UserError(f"run {control.run} is {summary.state}; only runs that have ended can be pruned")
             return self._new([summary.run])

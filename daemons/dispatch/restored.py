@@ -20,8 +20,17 @@ def known_runs(archive: Archive, runs: Iterable[str]) -> dict[str, Known]:
         found[one.run] = Known(one.run, _verdict(one.verdict), at=one.ended)
     for summary in archive.known(wanted):
         error, duration, at = summary.error, summary.duration or 0.0, summary.ended or 0.0
-        found[summary.run] = Known(summary.run, _verdict(summary.verdict), error, duration, at)
+        digest = archive.accepted(summary.run).digest
+        found[summary.run] = Known(summary.run, _verdict(summary.verdict), error, duration, at, digest=digest)
     return found
+
+
+def found_below(archive: Archive, child: str, now: float, wall: float) -> tuple[OpenRun | None, Known | None]:
+    """What there is of a sub-run: its end, and (unless it was pruned) how it would go on."""
+    known = known_runs(archive, [child]).get(child)
+    if known is None or archive.run(child) is None:
+        return None, known
+    return ended_run(archive, child, now, wall), known
 
 
 def _verdict(text: str | None) -> Verdict | None:
@@ -64,7 +73,7 @@ def _open_run(one: Standing, now: float, wall: float) -> OpenRun:
         one.accepted_at,
         now - max(0.0, wall - began),
         data=one.data,
-        has_data=one.data_size is not None,
+        has_data=one.data_size is not None or one.data_ref is not None,
         active=one.active or one.cancelled is not None or one.round > 0,
         last=one.last,
         control=one.control,
@@ -72,4 +81,9 @@ def _open_run(one: Standing, now: float, wall: float) -> OpenRun:
         paused=one.paused,
         cancelled=one.cancelled,
         ending=one.ending,
+        parked=one.parked,
+        shortened=one.shortened,
+        digest=one.digest,
+        data_ref=one.data_ref,
+        parent=one.parent,
     )

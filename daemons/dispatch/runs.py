@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ...pipeline.definition import RunOptions
-from ...pipeline.facts import RunError, Verdict
+from ...pipeline.facts import Parent, RunError, Verdict
 from .items import Item, Key
 from .queues import RunQueue
 
@@ -58,12 +58,30 @@ class OpenRun:
     """Pipeliners that died between being given this run and saying something about it."""
     parked: str = ""
     """Why no Pipeliner is given this run any more."""
+    shortened: bool = False
+    """The end of its hooks was asked for."""
+    digest: bytes = b""
+    """Of everything that was submitted."""
+    data_ref: str | None = None
+    """Where its data stands, when that is a large value which was made for it."""
+    parent: Parent | None = None
+    """The attempt of another run that this one is."""
+    above: OpenRun | None = None
+    """That run,"""
+    below: dict[str, OpenRun] = field(default_factory=dict)
+    """and the other way round: open runs that are jobs of this one."""
 
     @property
     def state(self) -> str:
         if not self.active:
             return "waiting"
         return "cancelling" if self.cancelled is not None else "running"
+
+    def belongs_to(self, above: OpenRun) -> None:
+        """It is a part of that run, and comes when that would: what was begun first is finished first."""
+        self.above = above
+        self.accepted_at = above.accepted_at
+        above.below[self.id] = self
 
     def acknowledge(self, seen: int) -> None:
         """The owner has seen every fact up to `seen`: their instances need no guard any more."""
@@ -81,11 +99,19 @@ class OpenRun:
     def blocked(self) -> bool:
         """No item of this run may be granted now. A pause does not stop the hooks of a run that was cancelled."""
         limit = self.options.max_active
-        return (self.paused and self.cancelled is None) or (limit is not None and self.leased >= limit)
+        return self.pausing() is not None or (limit is not None and self.leased >= limit)
+
+    def pausing(self) -> OpenRun | None:
+        """Whose pause keeps it: its own, or that of a run above."""
+        one: OpenRun | None = self if self.cancelled is None else None
+        while one is not None and (not one.paused or one.cancelled is not None):
+            one = one.above
+        return one
 
     def why_blocked(self) -> str:
         """Empty: it is not."""
         if not self.blocked():
             return ""
-        limit = self.options.max_active
-        return "the run is paused" if self.paused else f"max_active={limit} of its run are running"
+        if (paused := self.pausing()) is not None:
+            return "the run is paused" if paused is self else f"the run above, {paused.id}, is paused"
+        return f"max_active={self.options.max_active} of its run are running"

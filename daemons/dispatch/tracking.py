@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from ...pipeline.facts import Ending, Finished, RunError, Verdict
+from ...pipeline.facts import Ending, Finished, Parked, RunError, Verdict
 from ..protocol import Again, Conclude, Drop, Enqueue, Halt, Hello, News, RunEnd, Take
-from .cluster import Cluster, Known, raw
+from .cluster import Answer, Cluster, Known, raw
 from .effects import Forget, Load
 from .items import Item
 from .leasing import Leasing
@@ -44,7 +44,8 @@ class Tracking:
     def await_pipeliners(self) -> None:
         """After a restart with open runs: a moment for Pipeliners to come back for those they still hold."""
         self._gathering_until = self.cluster.began_at + self.cluster.rules.gathering
-        self._orphans = dict.fromkeys(self.cluster.runs)
+        self._orphans = {name: None for name, run in self.cluster.runs.items() if not run.parked}
+        self._parked = {name: None for name, run in self.cluster.runs.items() if run.parked}
         self.cluster.timers.set(self._gathering_until, ("adopt orphans", None))
 
     def greet(self, peer: str, session: str, hello: Hello) -> None:
@@ -61,7 +62,7 @@ class Tracking:
             self.assign(cluster.runs[run_id], pipeliner)
         for run_id, seen in holds.items():
             run = cluster.runs.get(run_id)
-            if run is None or run.owner not in (None, peer) or run_id in self._suspects:
+            if run is None or run.owner not in (None, peer) or run_id in self._suspects or run.parked:
                 cluster.send(peer, Drop(run_id, 0))
             elif run.active:
                 self.assign(run, pipeliner, held=min(seen, run.last))
@@ -106,11 +107,24 @@ class Tracking:
             del self._suspects[run_id]
             run = self.cluster.runs[run_id]
             if run.takes_lost >= self.cluster.rules.lost_takes:
-                run.parked = f"{run.takes_lost} Pipeliners died reading it, so nobody is given it any more"
-                self._parked[run_id] = None
-                logger.error("run %s is parked: %s", run.id, run.parked)
+                self._park(run)
                 continue
             self._suspect = run_id
+            self.assign(run)
+
+    def _park(self, run: OpenRun) -> None:
+        """A fact: it stays so over restarts, until somebody has it taken up again."""
+        run.parked = f"{run.takes_lost} Pipeliners died reading it, so nobody is given it any more"
+        self._parked[run.id] = None
+        logger.error("run %s is parked: %s", run.id, run.parked)
+        self.cluster.record(run, Parked(self.cluster.wall, run.parked))
+
+    def take_up(self, run: OpenRun, answer: Answer) -> None:
+        """Try a parked run again."""
+        run.parked, run.takes_lost = "", 0
+        self._parked.pop(run.id, None)
+        self.cluster.record(run, Parked(self.cluster.wall, ""), answer=answer)
+        if run.active:
             self.assign(run)
 
     def bury(self) -> None:
@@ -248,7 +262,7 @@ class Tracking:
         cluster.record(run, Finished(cluster.wall, verdict, error, duration))
         cluster.counts["finished"] += 1
         del cluster.runs[run.id]
-        cluster.ended[run.id] = Known(run.id, verdict, error, duration, cluster.wall, run.options.key)
+        cluster.ended[run.id] = Known(run.id, verdict, error, duration, cluster.wall, run.options.key, run.digest)
         self._orphans.pop(run.id, None)
         self._parked.pop(run.id, None)
         cluster.queues.forget(run)

@@ -318,12 +318,30 @@ def test_a_cancel_is_recorded_once(world: World) -> None:
     assert [fact.reason for fact in world.facts(Cancelled)] == ["enough"]
 
 
-def test_a_cancel_after_the_verdict_changes_nothing(world: World) -> None:
+def test_a_cancel_after_the_verdict_ends_the_hooks_and_does_not_change_it(world: World) -> None:
     world.submit("r1")
     world.conclude("r1", "failed", final=False)
+    world.enqueue("r1", "hook:failure", hook=True)
+    world.enqueue("r1", "hook:always", hook=True, worker="Missing")
     world.control("cancel", "r1")
-    world.conclude("r1", "cancelled")
-    assert not world.facts(Cancelled) and world.facts(Finished)[0].verdict == "failed"
+    world.control("cancel", "r1")  # a second one has nothing to add
+    assert len(world.facts(Cancelled)) == 1 and world.runs["r1"].state == "running"
+    (lease,) = world.last("broker", Kill).leases
+    world.say("broker", Outcomes([Outcome(lease, "cancelled")]))
+    assert [(fact.job, fact.kind) for fact in world.facts(Returned)] == [
+        ("hook:always", "cancelled"),
+        ("hook:failure", "cancelled"),
+    ]
+    world.conclude("r1", "failed")
+    assert world.facts(Finished)[0].verdict == "failed"
+
+
+def test_a_deadline_that_passes_while_hooks_run_does_not_end_them(world: World) -> None:
+    world.submit("r1", deadline=5.0)
+    world.conclude("r1", "success", final=False)
+    world.enqueue("r1", "hook:success", hook=True)
+    world.later(6.0)
+    assert not world.facts(Cancelled)
 
 
 def test_a_cancel_spares_hooks_that_already_run(world: World) -> None:
