@@ -61,7 +61,6 @@ STEPS = {
     (State.STOPPING, "end"): State.ENDED,
     (State.HELD, "open"): State.BELOW,
     (State.LEASED, "open"): State.BELOW,
-    (State.RECALLED, "open"): State.BELOW,
     (State.BELOW, "queue"): State.QUEUED,
     (State.BELOW, "stop"): State.LEAVING,
     (State.BELOW, "end"): State.ENDED,
