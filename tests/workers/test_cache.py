@@ -43,7 +43,7 @@ class Bench:
         made = options.pop("made", None) or Cache(self.folder.path)
         ours = {name: options.pop(name) for name in ("store", "values", "inline_limit") if name in options}
         execution = self.lab.execution(target, cache=made, **ours)
-        options.setdefault("worker", getattr(target, "__headrace__", None) and target.__name__ or target.__name__)
+        options.setdefault("worker", target.__name__)
         assignment = self.lab.assignment(options.pop("job", "job"), cache=cache, **options)
         try:
             outcome: Outcome = execution.run(RunHeader("run", None if run_data is None else pack(run_data)), assignment)
@@ -174,9 +174,8 @@ def test_a_command_counts_by_its_line_and_its_input(bench: Bench) -> None:
         assert assignment.worker != COMMAND and outcome.kind == "success", outcome.error
         return outcome
 
-    outcomes = [
-        run("wc -c", [1]), run("wc -c", [1]), run("wc -l", [1]), run("wc -l", [1, 2]), run("wc -l", [1, 2], env={"A": "1"})
-    ]  # fmt: skip
+    lines: Any = [("wc -c", [1]), ("wc -c", [1]), ("wc -l", [1]), ("wc -l", [1, 2])]
+    outcomes = [*(run(*line) for line in lines), run("wc -l", [1, 2], env={"A": "1"})]
     assert bench.kinds(*outcomes) == ["miss", "hit", "miss", "miss", "miss"]
     reasons = [outcome.cache.reason for outcome in outcomes]
     assert "command.shell: 'wc -c' → 'wc -l'" in reasons[2]
