@@ -52,6 +52,7 @@ COMMANDS = {
     },
     "Cluster": {
         "status": "cluster",
+        "drain": "draining",
         "top": "watching",
         "events": "events",
         "doctor": "doctor",
@@ -80,6 +81,8 @@ class Commands(click.Group):
         return found
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args[:2] == ["broker", "drain"]:
+            args = args[1:]
         if args and not args[0].startswith("-") and args[0] not in MODULES:
             close = difflib.get_close_matches(args[0], MODULES, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""

@@ -30,7 +30,7 @@ from .reading import (
     read_snapshot,
 )
 from .requests import NEWS
-from .results import read_results
+from .results import read_large, read_results
 from .submitting import Submitter, receipts_of
 
 UPDATE = 1.0
@@ -135,9 +135,11 @@ class Management:
         """The results so far, by job name; below a spread a list in index order."""
         return (yield from read_results(self.conversation, run_id(pipeline)))
 
-    def list_runs(self, state: str | None = None, limit: int | None = None) -> Flow[list[RunSummary]]:
-        """The Router's runs, newest first: all, those of one state, or the first `limit`."""
-        return (yield from read_runs(self.conversation, state, limit))
+    def list_runs(
+        self, state: str | None = None, limit: int | None = None, *, below: bool = False
+    ) -> Flow[list[RunSummary]]:
+        """The Router's runs, newest first: all, those of one state, or the first `limit`. `below`: sub-runs too."""
+        return (yield from read_runs(self.conversation, state, limit, below))
 
     def definition(self, pipeline: Pipeline | str) -> Flow[Definition]:
         """The compiled form of a run's pipeline."""
@@ -182,9 +184,12 @@ class Management:
         """The opposite of `pause`."""
         return (yield from self._switch("resume", pipeline, role))
 
-    def drain(self, broker: str) -> Flow[str]:
-        """Give a Broker (by its identity or its place) no more work."""
-        return (yield from self.conversation.control("drain", argument=broker))
+    def drain(self, broker: str, on: bool = True) -> Flow[str]:
+        """Give a Broker (by its place or its identity; all of a machine by its name) no more work, or work again.
+
+        What the Router says to it: how many jobs still run there.
+        """
+        return (yield from self.conversation.control("drain", reason=None if on else "off", argument=broker))
 
     def retry(self, pipeline: Pipeline | str) -> Flow[str]:
         """Run again what did not succeed and what depends on it, under the same id; results are kept. The id."""
@@ -200,7 +205,10 @@ class Management:
         told = yield from self.conversation.ask("definition", run)
         accepted = yield from read_accepted(self.conversation, run)
         options = replace(accepted.options, key=None, on_duplicate="return", not_before=None, after=())
-        submission = Submission(self.conversation.new_id(), told["definition"], options, told["data"])
+        data = told["data"]
+        if told.get("data_ref"):
+            data = yield from read_large(self.conversation, run, told["data_ref"])
+        submission = Submission(self.conversation.new_id(), told["definition"], options, data)
         message = Submit(self.conversation.new_id(), [submission], follow=False)
         (receipt,) = receipts_of((yield from self.conversation.request(message)), 1)
         return receipt.run

@@ -57,7 +57,8 @@ class Answers:
         limit = _whole(ask, "limit", 100, 1, PAGE)
         before = _text(ask, "before")
         last = self._archive.run(before) if before else None
-        page = self._archive.runs(_text(ask, "state"), limit + 1, last.number if last else None)
+        below = ask.argument.get("below") is True
+        page = self._archive.runs(_text(ask, "state"), limit + 1, last.number if last else None, below)
         return {"runs": [_row(one) for one in page[:limit]], "more": len(page) > limit}
 
     def _run(self, ask: Ask) -> Body:
@@ -71,13 +72,29 @@ class Answers:
             "round": one.round,
             "paused": one.paused,
             "parked": open_run.parked if open_run else "",
+            "above": self._above(one),
+            "below": self._below(one.run),
             **self._live(open_run),
         }
 
+    def _above(self, one: Summary) -> list[Any] | None:
+        """Of a sub-run: the run, job and branch that it is."""
+        place = self._archive.accepted(one.run).parent if one.parent is not None else None
+        return [place.run, place.job, list(place.path)] if place is not None else None
+
+    def _below(self, run: str) -> list[list[Any]]:
+        """The sub-runs of a run: what each is there, its id and its state."""
+        found: list[list[Any]] = []
+        for one, accepted in self._archive.children(run, SHOWN):
+            place, open_one = accepted.parent, self._cluster.runs.get(one.run)
+            if place is not None:
+                found.append([place.job, list(place.path), one.run, open_one.state if open_one else one.state])
+        return found
+
     def _live(self, run: OpenRun | None) -> Body:
         items = list(run.live.values())[:SHOWN] if run else []
-        running = [item for item in items if item.leased]
-        waiting = [item for item in items if not item.leased]
+        running = [item for item in items if item.leased or item.below]
+        waiting = [item for item in items if not item.leased and not item.below]
         return {
             "queued": [[*item.key, why_waiting(self._cluster, item)] for item in waiting],
             "running": [_running(item) for item in running],
@@ -112,7 +129,8 @@ class Answers:
     def _definition(self, ask: Ask) -> Body:
         run = self._known(ask.run)
         definition, data = self._archive.definition(run), self._archive.data(run)
-        return {"definition": definition, "data": data, "title": self._summary(run).title}
+        ref = self._archive.accepted(run).data_ref
+        return {"definition": definition, "data": data, "data_ref": ref, "title": self._summary(run).title}
 
     def _explain(self, ask: Ask) -> Body:
         run_id = self._known(ask.run)
@@ -164,6 +182,7 @@ class Answers:
                     "workers": sorted(broker.card.workers),
                     "roles": broker.card.roles,
                     "running": len(broker.leases),
+                    "draining": broker.draining,
                     "silent": now - broker.heard,
                 }
                 for broker in cluster.brokers.values()
@@ -197,6 +216,8 @@ class Answers:
         if want.kind == "definition":
             return _one(self._archive.definition(run), f"run {run} has no definition")
         if want.kind == "data":
+            if (ref := self._archive.accepted(run).data_ref) is not None:
+                return Given((((), "success", None, ref),))
             return _one(self._archive.data(run), f"run {run} has no data")
         if want.many:
             page = self._archive.results(run, want.job or None, want.path, want.offset)
@@ -240,11 +261,12 @@ def _row(one: Summary) -> Body:
         "duration": one.duration,
         "verdict": one.verdict,
         "error_reason": one.error.reason if one.error else None,
+        "parent": one.parent,
     }
 
 
 def _running(item: Item) -> list[Any]:
-    place = item.broker.place if item.broker else ""
+    place = item.broker.place if item.broker else f"run {item.child}" if item.below else ""
     progress = unpack(item.signal) if item.signal else None
     return [*item.key, item.ready.attempt, place, item.granted, progress]
 
@@ -258,6 +280,10 @@ def _explained(run: OpenRun) -> str:
     lines = [f"run {run.id} is {run.state}" + (f" ({run.parked})" if run.parked else "")]
     if run.paused:
         lines.append("it is paused: nothing of it starts until it is resumed")
+    if run.parent is not None:
+        lines.append(f"it is job {run.parent.job}{list(run.parent.path) or ''} of run {run.parent.run}")
+    if run.parked:
+        lines.append("`headrace retry` has it taken up again")
     if run.awaits:
         lines.append(f"it waits for {', '.join(sorted(name.lstrip('~') for name in run.awaits))}")
     if run.state == "waiting" and run.options.not_before:

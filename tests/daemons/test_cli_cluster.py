@@ -370,6 +370,18 @@ def test_how_far_a_job_is_can_be_watched(cluster: Cluster) -> None:
         assert watching.wait(60) == 0
 
 
+def test_a_drained_broker_gets_nothing_new_until_it_is_let_again(cluster: Cluster) -> None:
+    (broker,) = cluster.json("status")["status"]["brokers"]
+    assert not broker["draining"]
+    assert "draining" in cluster.run("broker", "drain", broker["place"]).stdout
+    assert cluster.json("status")["status"]["brokers"][0]["draining"]
+    run = cluster.run("submit", "flows.py:adding").stdout.strip()
+    until(lambda: "is draining: " + broker["place"] in cluster.run("explain", run).stdout)
+    assert cluster.json("drain", broker["place"], "--off")["on"] is False
+    cluster.run("watch", run)
+    assert "connected are" in cluster.json("drain", "nobody/1", code=3)["error"]["message"]
+
+
 def test_dot_of_a_run_is_the_text_of_its_pipeline(cluster: Cluster, added: str) -> None:
     assert '"Numbers" -> "Sum";' in cluster.run("dot", added[:8]).stdout
 

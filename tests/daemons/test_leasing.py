@@ -496,7 +496,7 @@ def test_no_outcomes_are_no_news(world: World) -> None:
 
 def test_a_broker_that_is_drained_keeps_what_it_has_and_gets_nothing_new(world: World) -> None:
     (lease,) = running(world, "A")
-    assert drain(world, "host/broker").text == "draining, 1 jobs still run"
+    assert drain(world, "host").text == "draining, 1 jobs still run there"
     world.enqueue("r1", "B")
     assert len(world.assigned()) == 1
     world.say("broker", Outcomes([Outcome(lease)]))
