@@ -7,8 +7,9 @@
     swept                        touched by every sweep
 
 Whoever writes an entry writes it under another name, synced, and links it to its own: the first one stays, nobody waits
-for anybody, and a process that is killed leaves a file with a dot that a sweep removes. The time of change of an entry
-is that of its last use.
+for anybody, and a process that is killed leaves a file with a dot that a sweep removes. A power cut may take a name
+that was just given, which costs a repeat, but no name has half a content. The time of change of an entry is that of its
+last use.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import msgspec
 
-from ...stores.disk import sync_folder, write_synced
+from ...stores.disk import write_synced
 from .entry import Damaged, Entry, pack_entry, unpack_entry
 
 INLINE = 64 * 1024
@@ -137,7 +138,6 @@ class CacheFolder:
             entry = msgspec.structs.replace(entry, packed=packed)
         content = pack_entry(entry)
         _write_once(file, content)
-        sync_folder(file.parent)
         return len(packed) + len(content)
 
     def _point(self, link: Path, key: str) -> None:
