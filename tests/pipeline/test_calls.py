@@ -66,6 +66,15 @@ def test_a_group_whose_last_member_is_skipped_by_another_job_calls_its_hooks_too
     assert drive.order() == ["A", "B", "hook:success:g"]
 
 
+def test_a_group_ends_when_its_last_member_is_skipped_because_of_a_job_outside() -> None:
+    """Seed 1428: its hooks were called by the next end of anything; there was none."""
+    group = Group(title="both", members=(0, 2), hooks={"always": hook("one")})
+    drive = Drive(define("A B C", "A>C B>C", groups=(group,)))
+    drive.returned("A", chosen=()).returned("B")
+    assert drive.states["C"] == "skipped"
+    assert [one.job for one in drive.pull()] == ["hook:always:both"]
+
+
 def test_groups_beside_each_other_do_not_wait_for_each_other() -> None:
     groups = [Group(title=name, members=(at,), hooks={"success": hook(name)}) for at, name in enumerate("xy")]
     drive = Drive(define("A B", groups=tuple(groups))).returned("A").returned("B")
