@@ -37,6 +37,8 @@ class RunSummary:
     duration: float | None = None
     verdict: str | None = None
     error_reason: str | None = None
+    parent: str | None = None
+    """The run that it belongs to, of a sub-run."""
 
 
 class Explanation(str):
@@ -158,13 +160,15 @@ def _facts_of(told: dict[str, Any]) -> tuple[list[tuple[int, Fact]], bool]:
     return page, bool(told["more"]) and bool(page)
 
 
-def read_runs(conversation: Conversation, state: str | None, limit: int | None) -> Flow[list[RunSummary]]:
-    """Newest first; all pages of them, or as many as `limit` says."""
+def read_runs(
+    conversation: Conversation, state: str | None, limit: int | None, below: bool = False
+) -> Flow[list[RunSummary]]:
+    """Newest first; all pages of them, or as many as `limit` says. `below`: sub-runs too."""
     runs: list[RunSummary] = []
     before: str | None = None
     while limit is None or len(runs) < limit:
         size = RUNS_PAGE if limit is None else min(RUNS_PAGE, limit - len(runs))
-        told = yield from conversation.ask("runs", state=state, limit=size, before=before)
+        told = yield from conversation.ask("runs", state=state, limit=size, before=before, below=below)
         runs += [_summary(one) for one in told["runs"]]
         if not told["more"] or not told["runs"]:
             break

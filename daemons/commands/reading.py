@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +24,16 @@ STATES = ["waiting", "running", "success", "failed", "cancelling", "cancelled"]
 @click.option("--state", type=click.Choice(STATES), help="only runs in this state")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="the newest so many")
 @click.option("--all", "everything", is_flag=True, help="all of them")
+@click.option("--below", is_flag=True, help="sub-runs too: jobs that are pipelines")
 @json_option
 @settings(ClientConfig)
-def list_command(state: str | None, limit: int, everything: bool, as_json: bool, **given: Any) -> None:
+def list_command(state: str | None, limit: int, everything: bool, below: bool, as_json: bool, **given: Any) -> None:
     """List runs, the newest first.
 
     Runs that have ended are listed too, until they are pruned.
     """
     with connect(given) as cluster:
-        runs = cluster.list(state, None if everything else limit)
+        runs = cluster.list(state, None if everything else limit, below=below)
     if as_json:
         print_json("runs", {"runs": [asdict(run) for run in runs]})
         return
@@ -62,6 +64,7 @@ def show_command(run: str, attempts: bool, as_json: bool, **given: Any) -> None:
     print_run(look.told)
     jobs = look.jobs()
     print_jobs(jobs)
+    print_below(look.told)
     if attempts:
         print_attempts(jobs)
 
@@ -74,8 +77,26 @@ def print_run(told: dict[str, Any]) -> None:
     if told.get("finished_at"):
         times.append(f"ended {moment(told['finished_at'])} after {duration(told.get('duration'))}")
     say(", ".join(times))
+    if told.get("above"):
+        run, job, path = told["above"]
+        say(f"it is job {job}{path or ''} of run {run}")
     print_error(told)
     say()
+
+
+BELOW_SHOWN = 20
+
+
+def print_below(told: dict[str, Any]) -> None:
+    """Jobs that are runs of their own: the first of them one by one, of more how they are."""
+    below = told.get("below") or []
+    if not below:
+        return
+    say()
+    rows = [[f"{job}{path or ''}", run, state] for job, path, run, state in below[:BELOW_SHOWN]]
+    print_table(["job", "run", "state"], rows)
+    if len(below) > BELOW_SHOWN:
+        say(f"{len(below)} in all: {counts(Counter(state for *_, state in below))}")
 
 
 def print_error(told: dict[str, Any]) -> None:
