@@ -294,7 +294,7 @@ class Admission:
             self.tracking.assign(run)
 
     def _pause(self, run: OpenRun, on: bool, answer: Answer | None = None) -> None:
-        if run.paused != on:
+        if run.paused != on or answer is not None:  # what changes nothing now must not do so when it is repeated
             run.paused = on
             self.cluster.record(run, Paused(self.cluster.wall, run.control, on), answer=answer)
             if not on:

@@ -221,11 +221,14 @@ class Leasing:
     # Into the queues --------------------------------------------------------------------------------------------
 
     def queue(self, item: Item) -> None:
-        """A held item may be granted from now on, unless it could be running on a Broker that has not come back."""
-        if self._leasable(item):
-            self._start(item)
-        else:
+        """A held item may be granted from now on, unless it could be running on a Broker that has not come back. The
+        hook of a group comes when nothing of its cancelled run is left."""
+        if not self._leasable(item):
             self._held_back[item] = None
+        elif item.ready.hook and item.run.cancelled is not None and item.run.has_jobs():
+            item.run.late_hooks[item] = None
+        else:
+            self._start(item)
 
     def _start(self, item: Item) -> None:
         if item.ready.worker == SUBRUN:
@@ -295,6 +298,7 @@ class Leasing:
         if item.state is State.QUEUED:
             cluster.queues.leave(item)
         self._held_back.pop(item, None)
+        run.late_hooks.pop(item, None)
         item.step("adopt")
         cluster.grants.adopt(item, broker, held.lease)
         if item.key in run.halted or (run.cancelled is not None and not item.ready.hook):
@@ -403,7 +407,13 @@ class Leasing:
     def _close(self, item: Item) -> None:
         item.step("end")
         self._held_back.pop(item, None)
-        del item.run.live[item.ready.job, item.ready.path]
+        run = item.run
+        run.late_hooks.pop(item, None)
+        del run.live[item.ready.job, item.ready.path]
+        if run.late_hooks and not run.has_jobs():
+            hooks, run.late_hooks = run.late_hooks, {}
+            for hook in hooks:
+                self.queue(hook)
 
     def _unlease(self, item: Item) -> None:
         self.cluster.grants.release(item)

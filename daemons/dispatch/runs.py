@@ -47,6 +47,8 @@ class OpenRun:
     leased: int = 0
     halted: set[Key] = field(default_factory=set)
     """What was to be stopped and may run on a Broker that has not come back after a restart."""
+    late_hooks: dict[Item, None] = field(default_factory=dict)
+    """Hooks of groups that wait until everything that the cancel stops is dead."""
     unseen: dict[Key, int] = field(default_factory=dict)
     """Instances that ended by facts the owner has not acknowledged, with their sequence."""
     queues: dict[RunQueue, None] = field(default_factory=dict)
@@ -76,6 +78,10 @@ class OpenRun:
         if not self.active:
             return "waiting"
         return "cancelling" if self.cancelled is not None else "running"
+
+    def has_jobs(self) -> bool:
+        """Is anything queued or leased that is no hook?"""
+        return any(not item.ready.hook for item in self.live.values())
 
     def belongs_to(self, above: OpenRun) -> None:
         """It is a part of that run, and comes when that would: what was begun first is finished first."""

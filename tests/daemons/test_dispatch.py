@@ -384,6 +384,27 @@ def test_what_was_decided_before_a_cancel_is_not_started(world: World) -> None:
     assert one.live
 
 
+def test_the_hook_of_a_group_comes_when_everything_that_a_cancel_stops_is_dead(world: World) -> None:
+    """Seed 1347: it began while a member of the group still ran."""
+    world.submit("r1")
+    world.enqueue("r1", "A")
+    (granted,) = world.assigned()
+    world.control("cancel", "r1")
+    world.enqueue("r1", "hook:always:group", hook=True)
+    assert len(world.assigned()) == 1
+    world.say("broker", Outcomes([Outcome(granted.lease, "cancelled")]))
+    assert [one.job for one in world.assigned()] == ["A", "hook:always:group"]
+
+
+def test_a_pause_that_changed_nothing_does_nothing_when_it_is_repeated_after_a_resume(world: World) -> None:
+    """Seed 1235: only what is recorded is remembered."""
+    world.submit("r1")
+    for number, verb in enumerate(("pause", "pause", "resume")):
+        world.dispatch.control("client", Control(f"{number}", verb, "r1"), {})
+    world.flush()
+    assert [record.answer and record.answer[0] for record in world.records[-3:]] == ["0", "1", "2"]
+
+
 def test_the_hook_of_a_group_that_had_ended_before_a_cancel_is_started(world: World) -> None:
     """Seed 507: its owner took it for handed out, the Router had refused it, and the run never ended."""
     world.submit("r1")
