@@ -360,11 +360,11 @@ def test_a_waiting_run_that_is_cancelled_gets_its_verdict_from_a_pipeliner(world
     assert told_ends(world) == [("r2", "cancelled")]
 
 
-def test_pausing_twice_is_recorded_once(world: World) -> None:
+def test_every_pause_that_somebody_asks_for_is_recorded_so_that_its_repeat_is_known(world: World) -> None:
     world.submit("r1")
     for verb in ("pause", "pause", "resume", "resume"):
         assert isinstance(world.control(verb, "r1"), Done)
-    assert [fact.on for fact in world.facts(Paused)] == [True, False]
+    assert [fact.on for fact in world.facts(Paused)] == [True, True, False, False]
 
 
 def test_hooks_of_a_run_that_was_paused_and_cancelled_run(world: World) -> None:
