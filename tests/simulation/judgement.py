@@ -98,7 +98,7 @@ def _check_begun(meaning: Meaning, run: RunView, history: History) -> None:
 
 def _check_allowed(meaning: Meaning, at: int, path: Path, begun: Begun, history: History) -> None:
     state, since = meaning.joined(at, path)
-    if state != "run" and not ((meaning.halted or meaning.stops) and meaning.nodes[at].when != "success"):
+    if state != "run" and not ((meaning.halted or meaning.stops) and meaning.when(at) != "success"):
         parents = [(meaning.nodes[max(p, ~p)].name, where, meaning.state(p, where))
                    for p, where, _ in meaning.above(at, path)]  # fmt: skip
         raise Violation("G7 parents first", f"{begun} began, and should be {state}: {parents}")

@@ -358,9 +358,9 @@ class Meaning:
         return at < 0 or self.nodes[at].kind == "gate"
 
     def when(self, at: int) -> str:
-        if at < 0:
-            return "success" if self.nodes[~at].when == "success" else "always"
-        return self.nodes[at].when
+        if at >= 0 and self.groups(at):  # the step before it has asked
+            return "success" if self.nodes[at].when == "success" else "always"
+        return self.nodes[max(at, ~at)].when
 
     def stopped(self, at: int) -> int:
         """The fact that has stopped what was open of this node."""
