@@ -82,7 +82,7 @@ class Grants:
             item = self._queues.choose(broker, prefetch)
             if item is None:
                 return False
-            self._queues.leave(item)
+            self._queues.leave(item, now)
             item.step("grant")
             self.last_lease += 1
             item.granted = now

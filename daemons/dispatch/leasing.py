@@ -20,8 +20,8 @@ from .cluster import Cluster
 from .effects import Forget, Lookup, Tell
 from .items import Item, Key, State
 from .members import BrokerMember
-from .recalls import ask_back
 from .reasons import why_waiting
+from .recalls import ask_back
 from .runs import OpenRun
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from ...pipeline.requirement import wanted
 from ..protocol import BrokerCard
+from .aisles import Aisle, Kind
 from .items import Item
 from .queues import Lane, Shape
+from .tally import Tally
 
 DIGITS = 9
 """Amounts of resources are counted to so many places, so that shares such as 0.1 neither add up to more than they
@@ -28,8 +30,13 @@ class BrokerMember:
     prefetch: int = 0
     granted: deque[int] = field(default_factory=deque)
     """Leases that its last credit did not know of yet."""
-    lanes: dict[Lane, None] = field(default_factory=dict)
-    """The lanes it serves: a set that keeps its order."""
+    waiting: dict[int, Item] = field(default_factory=dict)
+    """Of its leases those that were granted to wait in a pipe, in the order of granting. Many have begun by now."""
+    tally: Tally = field(default_factory=Tally)
+    """The priorities of these."""
+    lanes: dict[Lane, Aisle] = field(default_factory=dict)
+    """The lanes it serves, and where they stand."""
+    aisles: dict[Kind, Aisle] = field(default_factory=dict)
     roles_used: dict[str, int] = field(default_factory=dict)
     resources_used: dict[str, float] = field(default_factory=dict)
     workers: frozenset[str] = frozenset()
@@ -37,6 +44,15 @@ class BrokerMember:
     busy: int = 0
     hellos: int = 0
     """The number of the last Hello that was heard."""
+
+    def wait(self, item: Item) -> None:
+        """It was granted to wait in a pipe."""
+        self.waiting[item.lease] = item
+        self.tally.add(item.priority, 1)
+
+    def wait_no_more(self, item: Item) -> None:
+        if self.waiting.pop(item.lease, None) is not None:
+            self.tally.add(item.priority, -1)
 
     def rejoin(self, session: str, card: BrokerCard, now: float) -> None:
         self.session, self.card, self.heard = session, card, now
@@ -66,12 +82,20 @@ class BrokerMember:
 
     def has_room(self, lane: Lane) -> bool:
         """Has it the role slots and resources for one more item of this lane now?"""
-        shape = lane.shape
+        return self.has_role(lane.shape.role) and self.has_resources(lane)
+
+    def has_role(self, role: str | None) -> bool:
+        """Is a slot free of every role that a job of this requirement takes one of?"""
+        if role is None:
+            return True
         roles = self.card.roles or {}
-        if any(self.roles_used.get(role, 0) >= roles[role] for role in self._taken(shape.role)):
-            return False
+        return all(self.roles_used.get(name, 0) < roles[name] for name in self._taken(role))
+
+    def has_resources(self, lane: Lane) -> bool:
         used, offered = self.resources_used, self.card.resources
-        return all(used.get(name, 0.0) + amount <= offered.get(name, 0.0) + DUST for name, amount in shape.resources)
+        return all(
+            used.get(name, 0.0) + amount <= offered.get(name, 0.0) + DUST for name, amount in lane.shape.resources
+        )
 
     def occupy(self, lane: Lane, sign: int) -> None:
         for role in self._taken(lane.shape.role):

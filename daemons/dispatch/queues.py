@@ -5,18 +5,23 @@ order of arrival. Lanes order their runs by a key that never changes: priority, 
 nothing is scanned and nothing starves: with time an old run of low priority comes before a new one of high. Within a
 priority, runs that were accepted first are finished first.
 
-Brokers with the same abilities see the same lanes. Lanes that have long been empty go when new ones come: so there are
+A Broker has the lanes that it serves in aisles (`aisles`), so that none is looked at in vain; what cannot get through
+between others is promised a place (`promises`). Lanes that have long been empty go when new ones come: so there are
 never many more of them than what waits has shapes.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
-from ...pipeline.task import COMMAND, Needs, Ready
+from ...pipeline.task import COMMAND, Ready
+from .aisles import Aisle, Kind
 from .items import Item, State
+from .promises import Promises
+from .tally import Tally
 
 if TYPE_CHECKING:
     from .members import BrokerMember
@@ -89,17 +94,32 @@ class RunQueue:
 class Lane:
     """All queued items of one shape."""
 
-    __slots__ = ("heap", "queues", "shape", "size")
+    __slots__ = ("aisles", "heap", "number", "queues", "scarce", "served", "shape", "size")
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, number: int = 0) -> None:
         self.shape = shape
+        self.number = number
+        self.scarce = shape.exclusive or shape.role is not None
+        """What its items need can be used up by others."""
+        self.served = float("-inf")
+        """When something of it was granted last."""
+        self.aisles: dict[Aisle, None] = {}
+        """Where it stands, one for each Broker that serves it."""
         self.heap: list[RunQueue] = []
         self.size = 0
         self.queues: dict[tuple[str, int], RunQueue] = {}
         """By run and priority: the lane goes with the last one."""
 
-    def head(self, aside: list[RunQueue]) -> RunQueue | None:
-        """The queue whose turn it is. Queues of runs that may not start anything now go to `aside`."""
+    def enter(self, queue: RunQueue) -> None:
+        """The queue has something that may start."""
+        queue.waiting = True
+        heappush(self.heap, queue)
+        if self.heap[0] is queue:
+            for aisle in self.aisles:
+                aisle.enter(self, queue.key)
+
+    def head(self, set_aside: Callable[[RunQueue], None]) -> RunQueue | None:
+        """The queue whose turn it is. Queues of runs that may not start anything now are set aside."""
         heap = self.heap
         while heap:
             queue = heap[0]
@@ -108,7 +128,7 @@ class Lane:
                 heappop(heap)
             elif queue.run.blocked():
                 queue.waiting = False
-                aside.append(heappop(heap))
+                set_aside(heappop(heap))
             else:
                 return queue
         return None
@@ -123,6 +143,9 @@ class Queues:
         self.lanes: dict[Shape, Lane] = {}
         self.size = 0
         self._aside: dict[str, dict[RunQueue, None]] = {}
+        self.tally = Tally()
+        self.promises = Promises(self)
+        self._made = 0
         self._sweep_at = SPARE_LANES
         self._brokers: list[BrokerMember] = []
 
@@ -130,11 +153,14 @@ class Queues:
 
     def add_broker(self, broker: BrokerMember) -> None:
         self._brokers.append(broker)
-        broker.lanes = {lane: None for lane in self.lanes.values() if broker.serves(lane)}
+        for lane in self.lanes.values():
+            self._place(broker, lane)
 
     def remove_broker(self, broker: BrokerMember) -> None:
         self._brokers.remove(broker)
-        broker.lanes = {}
+        for lane, aisle in broker.lanes.items():
+            del lane.aisles[aisle]
+        broker.lanes, broker.aisles = {}, {}
 
     # Items come and go ------------------------------------------------------------------------------------------
 
@@ -152,20 +178,23 @@ class Queues:
         queue.items.appendleft(item)
         self._enter(queue)
 
-    def leave(self, item: Item) -> None:
-        """A queued item was granted or has ended. Its place in the deque is dropped lazily."""
+    def leave(self, item: Item, granted: float | None = None) -> None:
+        """A queued item was granted (at this time) or has ended. Its place in the deque is dropped lazily."""
         queue = item.queue
         assert queue is not None
         item.queue = None
         queue.lane.size -= 1
+        if granted is not None:
+            queue.lane.served = granted
         self.size -= 1
+        if queue.priority:
+            self.tally.add(queue.priority, -1)
 
     def wake(self, run: OpenRun) -> None:
         """The run may start items again."""
         for queue in self._aside.pop(run.id, ()):
             if not queue.waiting and queue.head() is not None:
-                queue.waiting = True
-                heappush(queue.lane.heap, queue)
+                queue.lane.enter(queue)
 
     def forget(self, run: OpenRun) -> None:
         """The run is over."""
@@ -179,19 +208,37 @@ class Queues:
 
     def choose(self, broker: BrokerMember, prefetch: bool) -> Item | None:
         """The next item for this Broker, or None. The caller grants it."""
+        promises = self.promises if self.promises else None
+        promise = promises.of(broker) if promises else None
+        fits = promise is not None and self.limits_free(promise.lane.shape) and broker.has_room(promise.lane)
         best: RunQueue | None = None
-        for lane in broker.lanes:
-            if not lane.heap or (prefetch and lane.shape.exclusive):
+        for aisle in broker.aisles.values():
+            if not aisle.heap or (prefetch and aisle.exclusive):
                 continue
-            if not self.limits_free(lane.shape) or not broker.has_room(lane):
+            if not self.limits_free(aisle.shape) or not broker.has_role(aisle.kind.role):
                 continue
-            aside: list[RunQueue] = []
-            queue = lane.head(aside)
-            for blocked in aside:
-                self._set_aside(blocked)
-            if queue is not None and (best is None or queue.key < best.key):
-                best = queue
+            before = promises.before(aisle, promise, fits) if promises else None
+            below = best.key if best is not None else None
+            best = aisle.first(broker, below, before, self._set_aside) or best
+        if best is None and promise is not None and fits and not (prefetch and promise.lane.shape.exclusive):
+            best = promise.queue
         return best.head() if best else None
+
+    def first_of(self, lane: Lane) -> RunQueue | None:
+        """The queue of a lane whose turn it is."""
+        return lane.head(self._set_aside)
+
+    def highest(self, broker: BrokerMember) -> int | None:
+        """The highest priority of what waits for a place in this Broker's pipes, and could have one now."""
+        found = [
+            queue.priority
+            for aisle in broker.aisles.values()
+            if aisle.heap and not aisle.exclusive and broker.has_role(aisle.kind.role)
+            for lane in aisle.standing
+            for queue in lane.heap
+            if queue.head() is not None and not queue.run.blocked()
+        ]
+        return max(found, default=None)
 
     # Limits -----------------------------------------------------------------------------------------------------
 
@@ -215,7 +262,7 @@ class Queues:
 
     def _queue_of(self, item: Item) -> RunQueue:
         run, lane = item.run, self._lane(Shape.of(item.ready))
-        priority = _priority(run, item.ready.needs)
+        priority = item.priority
         queue = lane.queues.get((run.id, priority))
         if queue is None:
             queue = lane.queues[run.id, priority] = RunQueue(lane, run, priority)
@@ -225,13 +272,14 @@ class Queues:
     def _enter(self, queue: RunQueue) -> None:
         queue.lane.size += 1
         self.size += 1
+        if queue.priority:
+            self.tally.add(queue.priority, 1)
         if queue.waiting:
             return
         if queue.run.blocked():
             self._set_aside(queue)
         else:
-            queue.waiting = True
-            heappush(queue.lane.heap, queue)
+            queue.lane.enter(queue)
 
     def _set_aside(self, queue: RunQueue) -> None:
         self._aside.setdefault(queue.run.id, {})[queue] = None
@@ -241,11 +289,24 @@ class Queues:
         if lane is None:
             if len(self.lanes) >= self._sweep_at:
                 self._sweep()
-            lane = self.lanes[shape] = Lane(shape)
+            self._made += 1
+            lane = self.lanes[shape] = Lane(shape, self._made)
             for broker in self._brokers:
-                if broker.serves(lane):
-                    broker.lanes[lane] = None
+                self._place(broker, lane)
         return lane
+
+    def _place(self, broker: BrokerMember, lane: Lane) -> None:
+        if not broker.serves(lane):
+            return
+        kind = Kind.of(lane.shape)
+        aisle = broker.aisles.get(kind)
+        if aisle is None:
+            aisle = broker.aisles[kind] = Aisle(lane.shape)
+        aisle.lanes += 1
+        broker.lanes[lane] = aisle
+        lane.aisles[aisle] = None
+        if lane.heap:
+            aisle.enter(lane, lane.heap[0].key)
 
     def _sweep(self) -> None:
         """Drop the lanes that stand empty; the next time is when there are twice as many as stay."""
@@ -259,8 +320,9 @@ class Queues:
     def _drop(self, lane: Lane) -> None:
         del self.lanes[lane.shape]
         for broker in self._brokers:
-            broker.lanes.pop(lane, None)
-
-
-def _priority(run: OpenRun, needs: Needs | None) -> int:
-    return run.options.priority + (needs.priority if needs else 0)
+            aisle = broker.lanes.pop(lane, None)
+            if aisle is not None:
+                aisle.standing.pop(lane, None)
+                aisle.lanes -= 1
+                if not aisle.lanes:
+                    del broker.aisles[aisle.kind]

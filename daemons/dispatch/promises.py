@@ -1,0 +1,153 @@
+"""Promises: nothing starves that needs much at once.
+
+An item that needs several units of something, several limits, or just a slot that nobody has filled in advance, could
+wait for ever while small ones use whatever becomes free. When nothing of its kind has been started for a while, it is
+promised a Broker. From then on:
+
+    it lacks nothing but a slot            nobody else is given a slot there, and none is filled in advance
+    it lacks resources or role slots       nobody else is given any of those there; what needs none of them goes on
+    it needs several limits                nobody else is given one of these, anywhere
+
+The first is soon over: it is promised soon, and what comes before it in the order of the queues still goes first. The
+others let something lie idle until enough has come together, and nobody knows for how long: these are promised only to
+what is really old, and then only higher priority goes first. Promises are made anew again and again, for those that
+have waited longest, one per Broker. They are no facts: a Router that begins anew makes new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .items import Item, State
+
+if TYPE_CHECKING:
+    from .aisles import Aisle
+    from .members import BrokerMember
+    from .queues import Lane, Queues, RunQueue
+
+OVERDUE = 1.0
+"""Seconds of waiting after which an item is promised a slot,"""
+AGED = 10.0
+"""and after which resources and limits are held for it."""
+EVERY = 0.25
+"""Seconds between two looks, at least."""
+LANES_PER_SECOND = 4000
+"""As many lanes are looked at."""
+
+
+class Promise:
+    __slots__ = ("aged", "item", "key", "lane", "queue", "since")
+
+    def __init__(self, queue: RunQueue, item: Item, now: float) -> None:
+        self.queue = queue
+        self.item = item
+        self.since = max(item.queued_at, queue.lane.served)
+        """Since when nothing of its kind was started."""
+        self.aged = self.since + AGED <= now
+        self.lane = queue.lane
+        self.key = queue.key
+
+    @property
+    def stands(self) -> bool:
+        """It waits, and may start."""
+        return self.item.state is State.QUEUED and self.item.queue is self.queue and not self.item.run.blocked()
+
+    def goes_after(self, queue: RunQueue) -> bool:
+        return queue.priority > self.queue.priority if self.aged else queue.key < self.key
+
+    def shares(self, aisle: Aisle) -> bool:
+        """Does what stands there use up what is missing here?"""
+        shape = self.lane.shape
+        if shape.role is not None and aisle.kind.role is not None:
+            return True
+        return any(name in aisle.kind.resources for name, _ in shape.resources)
+
+
+class Promises:
+    def __init__(self, queues: Queues) -> None:
+        self._queues = queues
+        self._by_broker: dict[str, Promise] = {}
+        self._by_limit: dict[str, Promise] = {}
+        self._next = float("-inf")
+
+    def __bool__(self) -> bool:
+        return bool(self._by_broker or self._by_limit)
+
+    def of(self, broker: BrokerMember) -> Promise | None:
+        found = self._by_broker.get(broker.identity)
+        if found is not None and not found.stands:
+            del self._by_broker[broker.identity]
+            return None
+        return found
+
+    def before(self, aisle: Aisle, promise: Promise | None, lacks_a_slot: bool) -> Promise | None:
+        """What stands in this aisle has to go before this promise to be given anything; None: it need not."""
+        if promise is not None and (lacks_a_slot or promise.shares(aisle)):
+            return promise
+        for name in aisle.kind.limits if self._by_limit else ():
+            held = self._by_limit.get(name)
+            if held is not None and held.stands and held.lane.shape.limits != aisle.kind.limits:
+                return held
+        return None
+
+    # Making them ------------------------------------------------------------------------------------------------
+
+    def look(self, brokers: Iterable[BrokerMember], now: float) -> None:
+        """Make promises anew, when it is time for that."""
+        if now < self._next:
+            return
+        self._next = now + EVERY + len(self._queues.lanes) / LANES_PER_SECOND
+        before, self._by_broker, self._by_limit = self._by_broker, {}, {}
+        free = [broker for broker in brokers if not broker.draining]
+        for promise in self._overdue(now):
+            if not free and not promise.lane.shape.limits:
+                continue
+            able = [broker for broker in free if promise.lane in broker.lanes]
+            if not self._queues.limits_free(promise.lane.shape):
+                if promise.aged and able:
+                    self._hold_limits(promise)
+                continue
+            chosen = self._best(able, promise, before)
+            if chosen is not None:
+                self._by_broker[chosen.identity] = promise
+                free.remove(chosen)
+
+    def _overdue(self, now: float) -> list[Promise]:
+        found: list[tuple[float, int, Promise]] = []
+        for lane in self._queues.lanes.values():
+            if lane.size and lane.scarce and (queue := self._queues.first_of(lane)) is not None:
+                promise = Promise(queue, item, now) if (item := queue.head()) is not None else None
+                if promise is not None and promise.since + OVERDUE <= now:
+                    found.append((promise.since, lane.number, promise))
+        found.sort(key=lambda one: one[:2])
+        return [promise for *_, promise in found]
+
+    def _hold_limits(self, promise: Promise) -> None:
+        names = self._queues.counted(promise.lane.shape)
+        if len(names) > 1:
+            for name in names:
+                self._by_limit.setdefault(name, promise)
+
+    def _best(self, able: Iterable[BrokerMember], promise: Promise, before: dict[str, Promise]) -> BrokerMember | None:
+        """Where it lacks least; where it was promised before, if nothing speaks against that."""
+        ranked: list[tuple[float, bool, int, BrokerMember]] = []
+        for broker in able:
+            lacks = _shortage(broker, promise.lane)
+            known = before.get(broker.identity)
+            if lacks <= 0 or promise.aged:
+                ranked.append((lacks, known is None or known.item is not promise.item, -broker.free, broker))
+        return min(ranked, key=lambda one: one[:3])[3] if ranked else None
+
+
+def _shortage(broker: BrokerMember, lane: Lane) -> float:
+    """How much is missing there for an item of this lane, as a part of what there is; 0: nothing but a slot."""
+    if not broker.has_role(lane.shape.role):
+        return 1.0
+    if broker.has_resources(lane):
+        return 0.0
+    lacks = 0.0
+    for name, amount in lane.shape.resources:
+        offered = broker.card.resources.get(name, 0.0)
+        lacks += max(0.0, broker.resources_used.get(name, 0.0) + amount - offered) / (offered or 1.0)
+    return lacks
