@@ -53,10 +53,16 @@ simulate: $(READY)  ## the simulator: SEEDS=2000 FIRST=1
 fuzz: $(READY)  ## malformed input by the million: N=1000000
 	$(PY) tests/fuzz/run.py $(or $(N),1000000)
 
+chaos: $(READY)  ## real daemons struck under load: N=200 FIRST=1 ONLY="router killed"
+	$(PY) tests/acceptance/chaos/run.py --blows $(or $(N),200) --first $(or $(FIRST),1) --only "$(ONLY)"
+
+soak: $(READY)  ## a long run at 70 % of the measured peak: SECONDS=3600
+	$(PY) bench/soak.py --seconds $(or $(SECONDS),3600)
+
 bench: $(READY)  ## the figures of this machine, beside those of a bare process pool
 	$(PY) bench/figures.py $(ARGS) && $(PY) bench/memory.py
 
 clean:  ## remove what was built
 	rm -rf build dist *.egg-info .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 
-.PHONY: help demo test check lint format types docs simulate fuzz bench clean
+.PHONY: help demo test check lint format types docs simulate fuzz chaos soak bench clean

@@ -81,7 +81,7 @@ CAMPAIGNS = (
     Campaign("broker killed", kill("broker"), pause=(0.5, 2.5)),
     Campaign("worker killed", kill_process(worker)),
     Campaign("warden killed", kill_process(warden), pause=(0.5, 2.5)),
-    Campaign("everything killed", kill_everything, pause=(1.0, 4.0)),
+    Campaign("everything killed", kill_everything, pause=(2.0, 14.0)),
     Campaign("router frozen", freeze(daemon("router"))),
     Campaign("pipeliner frozen", freeze(daemon("pipeliner"))),
     Campaign("broker frozen", freeze(daemon("broker"))),

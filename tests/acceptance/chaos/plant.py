@@ -24,6 +24,7 @@ from typing import Any, Self
 import psutil
 
 from headrace import PipelineManager
+from headrace.pipeline.errors import ClusterError
 
 HERE = Path(__file__).parent
 NAME = "CHAOS_PLANT"
@@ -122,8 +123,18 @@ class Plant:
         return self.folder / "marks"
 
     def joined(self, brokers: int = 2, pipeliners: int = 1, seconds: float = PATIENCE) -> None:
-        with self.manager() as manager:
-            until(lambda: _joined(manager.cluster()) == (brokers, pipeliners), "everybody has joined", seconds)
+        """Wait until so many are there; a daemon that cannot start is told at once."""
+
+        def complete() -> bool:
+            dead = [name for name, process in self.processes.items() if process.poll() is not None]
+            assert not dead, f"the {dead[0]} has died:\n{self.tail(dead[0])}"
+            try:
+                return _joined(manager.cluster()) == (brokers, pipeliners)
+            except ClusterError:
+                return False
+
+        with self.manager(timeout=2.0) as manager:
+            until(complete, "everybody has joined", seconds)
 
     def manager(self, timeout: float = 2 * PATIENCE, api: str | None = None) -> PipelineManager:
         return PipelineManager(api=api or self.api, broadcast=self.broadcast, timeout=timeout)
@@ -207,7 +218,7 @@ class Plant:
             process.kill()
             process.wait()
         else:
-            if code:
+            if code not in (0, -signal.SIGTERM):  # the latter: before it had begun to listen to signals
                 self.problems.append(f"{name} stopped with {code}: {self.tail(name)}")
 
 
