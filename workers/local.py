@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -81,9 +82,11 @@ class LocalWorkers:
         self._catalog.add_namespaces(Path.cwd(), [node.worker_name.rpartition(".")[0] for node in missing])
         for node in missing:
             if self._catalog.get(node.worker_name) is None:
-                known = ", ".join(sorted(card.name for card in self._catalog.cards())) or "none"
-                hint = f"job {node.name!r} needs it. Known here: {known}; give others with workers=..."
-                hint = "; ".join([hint, *self._catalog.warnings])
+                known = sorted(card.name for card in self._catalog.cards() if ":" not in card.name)
+                near = get_close_matches(node.worker_name, known, n=1)
+                told = f"did you mean {near[0]!r}? " if near else ""
+                hint = f"job {node.name!r} needs it. {told}Known here: {', '.join(known) or 'none'}"
+                hint = "; ".join([f"{hint}; give others with workers=...", *self._catalog.warnings])
                 raise NotFound("worker", node.worker_name, hint)
 
     def _add_default(self, needed: Collection[str]) -> None:

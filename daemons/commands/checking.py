@@ -36,9 +36,13 @@ def check_command(target: Target, as_json: bool) -> None:
         say()
     print_table(["job", "runs", "role", "after"], [_row(one) for one in plan])
     say()
-    say(f"{kind_of(written)}: {len(plan)} jobs, {len(warnings) or 'no'} warnings")
+    say(f"{kind_of(written)}: {_count(plan, 'job')}, {_count(warnings, 'warning')}")
     for warning in warnings:
         say(f"warning: {warning}")
+
+
+def _count(several: list[Any], what: str) -> str:
+    return f"{len(several) or 'no'} {what}" + ("" if len(several) == 1 else "s")
 
 
 def checked(pipeline: Pipeline) -> int:
@@ -51,7 +55,9 @@ def checked(pipeline: Pipeline) -> int:
 
 
 def kind_of(written: Any) -> str:
-    return type(written).__name__
+    """Ours: a step is of a class of its user's."""
+    ours = (cls.__name__ for cls in type(written).__mro__ if cls.__module__.startswith("headrace."))
+    return next(ours, type(written).__name__)
 
 
 def plan_of(pipeline: Pipeline) -> list[dict[str, Any]]:

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .printing import say
+
 if TYPE_CHECKING:
     from ...pipeline.pipeline import Pipeline
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+SHOWN = 10
 TARGET = "FILE|FILE.py:NAME|MODULE:NAME"
 _FLAGS = {
     "job_file": ("-j", "--job-file", "a job file, in JSON or TOML"),
@@ -30,8 +33,15 @@ class Target:
         self._options = {"role": role, "priority": priority}
 
     def load(self) -> Pipeline:
-        """The pipeline."""
-        return self.made(self.find())
+        """The pipeline; what may not be as it was meant is told on standard error."""
+        written = self.find()
+        pipeline = self.made(written)
+        warnings = list(getattr(written, "warnings", ()))
+        for warning in warnings[:SHOWN]:
+            say(f"warning: {warning}", error=True)
+        if len(warnings) > SHOWN:
+            say(f"and {len(warnings) - SHOWN} more warnings: `headrace check` tells all", error=True)
+        return pipeline
 
     def find(self) -> Any:
         """The same as it was written."""

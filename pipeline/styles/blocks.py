@@ -127,9 +127,20 @@ class Job(Group):
     """The whole: `Job("Film")`. It is what is submitted."""
 
     _kind = "Job"
-    _beside = frozenset({"_broken", "warnings"})
-    warnings: tuple[str, ...] = ()
-    """What the reader of a file has to say about it."""
+    _beside = frozenset({"_broken", "_told", "warnings"})
+    _told: tuple[str, ...] = ()
+    """By the reader of a file."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What may not be as it was meant: keys that look like slips, and what the reader of a file has left out."""
+        from .tree_notes import doubts
+
+        return (*self._told, *doubts(self))
+
+    @warnings.setter
+    def warnings(self, told: tuple[str, ...]) -> None:
+        self._told = tuple(told)
 
     def to_pipeline(
         self, *, role: str | None = None, priority: int | None = None, inputs: InputHandler | None = None

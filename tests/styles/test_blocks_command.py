@@ -71,7 +71,7 @@ def test_check_takes_every_style(tmp_path: Path, film: Path, capsys: pytest.Capt
     )
     (tmp_path / "job.alf").write_text("##AlfredToDo 3.0\nJob -title {j} -subtasks { Task {t} -cmds { Cmd {ls} } }\n")
     assert "Pipeline: 3 jobs, no warnings" in said(capsys, "check", "p.py")
-    assert "A: 1 jobs, no warnings" in said(capsys, "check", "s.py")
+    assert "Step: 1 job, no warnings" in said(capsys, "check", "s.py")
     assert "command ls" in said(capsys, "check", "-a", "job.alf")
 
 

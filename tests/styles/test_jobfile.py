@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -342,3 +344,55 @@ def test_no_file_raises_anything_but_errors_of_the_user(node: Any, fields: dict[
         from_document({"Job": {"title": "j", "children": [node], **fields}}).to_pipeline().definition()
     except UserError as error:
         assert str(error)
+
+
+# Slips ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        (
+            "childern",
+            [],
+            "Job.children[0].Task: 'childern' is a note that means nothing here; did you mean 'children'?",
+        ),
+        (
+            "paralel",
+            True,
+            "Job.children[0].Task: 'paralel' is a note that means nothing here; did you mean 'parallel'?",
+        ),
+        ("cmd", [], "Job.children[0].Task: 'cmd' is a note that means nothing here; did you mean 'cmds'?"),
+        (
+            "actions",
+            [{"Action": {"input": "lost"}}],
+            "Job.children[0].Task: 'actions' is a note, and the blocks in it do not run: "
+            "those of a Task stand under 'children'",
+        ),
+    ],
+)
+def test_a_note_that_looks_like_a_slip_is_warned_of(key: str, value: Any, told: str) -> None:
+    text = json.dumps({"Job": {"title": "x", "children": [{"Task": {"title": "t", key: value}}]}})
+    assert loads(text).warnings == (told,)
+
+
+def test_slips_in_python_are_warned_of_too() -> None:
+    with Job("x") as job, Task("t", serialsubtask=True):
+        Action("a", childern=1)
+    assert job.warnings == (
+        "Job.children[0].Task: 'serialsubtask' is a note that means nothing here; did you mean 'serialsubtasks'?",
+    )
+
+
+def test_notes_of_ones_own_are_no_slips() -> None:
+    fields = {"comment": "x", "project": {"name": "film"}, "shots": [1, 2], "tags": ["a"], "owner": None}
+    assert loads(json.dumps({"Job": {"title": "x", **fields}})).warnings == ()
+
+
+def test_commands_tell_warnings_beside_their_output(tmp_path: Path) -> None:
+    file = tmp_path / "slip.json"
+    file.write_text(json.dumps({"Job": {"title": "x", "childern": [], "children": [{"Action": {"input": "a"}}]}}))
+    line = [sys.executable, "-m", "headrace", "run", str(file), "--json"]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert json.loads(done.stdout)["run"]["state"] == "success"
+    assert "warning: Job: 'childern' is a note" in done.stderr
