@@ -66,8 +66,6 @@ class Grafting:
             deeper = plan.local_depth.get(node.name, 0) > len(self.path)
             if node.name in seen or deeper or plan.find(node.name, self.path) is not None:
                 raise DefinitionError(f"there is a job named {node.name!r} already")
-            if groups(node):
-                raise DefinitionError(f"job {node.name!r} gathers in groups, which a grafted job cannot")
             seen.add(node.name)
 
     def _outside(self, plan: Plan, name: str) -> int:
@@ -116,9 +114,14 @@ class Grafting:
         nodes: Sequence[Node] = [*plan.nodes, *self.new.nodes]
         self.places = {at: Place((), plan.scope[at], ()) for at in (self.at, *(target for _, target in self.before))}
         first = len(plan.nodes)
+        grouping = [new for new, node in enumerate(self.new.nodes) if groups(node)]
+        self.openers = {new: first + self.count + position for position, new in enumerate(grouping)}
+        """Of new jobs that gather in groups: the step before."""
+        openers = {**plan.groupers, **{first + new: number for new, number in self.openers.items()}}
         for new in self.order:
-            found = place(first + new, nodes, self.parents[new], self.places, plan.groupers)
-            if len(found.inner) < len(self.path):
+            found = place(first + new, nodes, self.parents[new], self.places, openers)
+            self._check_gather(new)
+            if len(found.scope) < len(self.path):
                 raise DefinitionError(
                     f"job {self.new.nodes[new].name!r} would close the branches that the graft was made in: "
                     f"use Gather(level=...)"
@@ -128,6 +131,15 @@ class Grafting:
                     f"job {self.new.nodes[new].name!r} gathers the list of the job that grafts: put a job between them"
                 )
             self.places[first + new] = found
+
+    def _check_gather(self, new: int) -> None:
+        """Only whoever knows of a gather by key says the keys of its result."""
+        rule = self.new.nodes[new].gather
+        if rule is not None and rule.by is not None and self.at in self.parents[new]:
+            raise DefinitionError(
+                f"job {self.new.nodes[new].name!r} gathers by {rule.by!r} right after the job that grafts: "
+                f"put a job between them whose results have the key"
+            )
 
     def _check_targets(self, plan: Plan) -> None:
         """What the new jobs are put before has to come after the grafter, and reach them in the same branches."""
@@ -171,21 +183,30 @@ class Grafting:
         for new, node in enumerate(self.new.nodes):
             at = first + new
             plan.add(node, self.places[at], self.parents[new], self.values[new], self.path, self.at)
+        for new in self.openers:
+            plan.add_grouper(first + new, self.places[first + new], self.at)
+        for new in self.order:
+            plan.order += [self.openers[new], first + new] if new in self.openers else [first + new]
+        for at in range(first, len(plan.nodes)):
             board.add(at)
-        plan.order.extend(first + new for new in self.order)
-        for new in range(self.count):
-            plan.note_gathers(first + new)
-            for parent, mode in zip(plan.parents[first + new], plan.modes[first + new], strict=True):
-                if parent == self.at:
-                    board.more_out.setdefault((self.at, self.path), []).append((first + new, mode))
-                else:
-                    plan.out[parent].append((first + new, mode))
-            if self.at in plan.scope[first + new][len(self.path) :]:
-                board.more_members.setdefault((self.at, self.path), []).append(first + new)
+            self._tie(plan, board, at)
+        for opener in self.openers.values():
+            plan.note_stream(opener)
         for new, target, mode in self.links:
             board.put_before((first + new, self.path), target, mode)
         for hook in plan.add_groups(self.new, first, self.path, self.at):
             board.add_hook(hook)
+
+    def _tie(self, plan: Plan, board: Board, at: int) -> None:
+        """Edges from the grafter count in this place only."""
+        plan.note_gathers(at)
+        for parent, mode in zip(plan.parents[at], plan.modes[at], strict=True):
+            if parent == self.at:
+                board.more_out.setdefault((self.at, self.path), []).append((at, mode))
+            else:
+                plan.out[parent].append((at, mode))
+        if self.at in plan.scope[at][len(self.path) :]:
+            board.more_members.setdefault((self.at, self.path), []).append(at)
 
 
 def descendants(plan: Plan, at: int) -> set[int]:

@@ -27,6 +27,7 @@ _COPIED = (
     *("nodes", "names", "order", "parents", "sources", "values", "modes", "scope", "out", "children", "when"),
     *("policy", "domain", "simple", "fast", "local", "local_depth", "base", "graft_depth"),
     *("members", "gathers", "closes", "report", "groups", "groups_of", "grafted_hooks"),
+    *("groupers", "grouped", "streams", "feeds"),
 )
 """What grafts add to."""
 
@@ -104,7 +105,7 @@ class Plan:
         """The keys of a node's results that a gather groups by."""
         self.streams: set[int] = set()
         """The openers of windows that open one by one."""
-        self.feeds: dict[int, list[tuple[int, int]]] = {}
+        self.feeds: dict[int, tuple[tuple[int, int], ...]] = {}
         """Per node that such windows wait for: their opener, and its depth."""
 
     def _prepare_grafts(self) -> None:
@@ -167,7 +168,7 @@ class Plan:
             self.streams.add(opener)
             depth = len(self.scope[opener])
             for at in (parents[0], *self.scope[parents[0]][depth:]):
-                self.feeds.setdefault(at, []).append((opener, depth))
+                self.feeds[at] = (*self.feeds.get(at, ()), (opener, depth))
 
     def _note_gather(self, parent: int, at: int) -> None:
         """A spread that is gathered without a job between is closed already when its own instances have ended."""
@@ -261,8 +262,25 @@ class Plan:
         self.policy[at] = node.on_error or self.policy[grafter]
         self.domain[at] = WHOLE_RUN if node.on_error else self.domain[grafter]
         self.graft_depth[at] = self.graft_depth.get(grafter, 0) + 1
-        for opener in where.inner[len(base) :]:
-            if opener in self.base and opener != grafter:
+        self._join(at, grafter)
+
+    def add_grouper(self, at: int, where: Place, grafter: int) -> int:
+        """The step before a grafted job that gathers in groups, which takes over the edges of that job."""
+        node, base = self.nodes[at], self.base[at]
+        number = self._append("", Node(name=f"{node.name} (groups)", kind="gate", when=node.when), base, where.scope)
+        for edges in (self.parents, self.sources, self.modes, self.values):
+            edges[number] = edges[at]  # type: ignore[assignment]  # lists of tuples, each of its own kind
+        self.parents[at], self.modes[at] = (number,), (OPENS,)
+        self.when[number] = _WHEN[node.when]
+        self.when[at] = ON_SUCCESS if node.when == "success" else ALWAYS
+        self.groupers[at], self.grouped[number] = number, at
+        self._join(number, grafter)
+        return number
+
+    def _join(self, at: int, grafter: int) -> None:
+        """A grafted node has branches wherever grafted openers around it have; some of them are yet to be added."""
+        for opener in self.scope[at][len(self.base[at]) :]:
+            if opener != grafter and (opener in self.base or opener >= len(self.nodes)):
                 self.members.setdefault(opener, []).append(at)
 
     def add_groups(self, new: Definition, first: int, base: Path, grafter: int) -> list[int]:
@@ -299,8 +317,9 @@ class Plan:
         at = len(self.nodes)
         self.nodes.append(node)
         self.names.append(name)
-        self.local[name, base] = at
-        self.local_depth[name] = max(self.local_depth.get(name, 0), len(base))
+        if name:
+            self.local[name, base] = at
+            self.local_depth[name] = max(self.local_depth.get(name, 0), len(base))
         self.base[at] = base
         for edges in (self.parents, self.sources, self.modes, self.values, self.children):
             edges.append(())

@@ -46,7 +46,8 @@ def feed(board: Board, at: int, path: Path, work: Work) -> None:
 
 def advance(board: Board, opener: int, path: Path, work: Work) -> None:
     """Open the windows that are full by now."""
-    if board.stopped or opener in board.stopped_nodes or (board.state_of(opener, path) or 0) >= OPEN:
+    state = board.state_of(opener, path)
+    if state is None or state >= OPEN or board.stopped or opener in board.stopped_nodes:
         return
     stream = board.streams.get((opener, path))
     if stream is None:

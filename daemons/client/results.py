@@ -19,7 +19,7 @@ def read_results(conversation: Conversation, run: str) -> Flow[dict[str, Any]]:
     """By job name: what each job that has succeeded so far returned, below a spread a list in index order."""
     taken = yield from read_snapshot(conversation, run)
     plan = taken.progress.plan
-    branched = {plan.names[at] for at in plan.jobs() if not plan.is_single(at)}
+    branched = {plan.names[at] for at in plan.jobs() if plan.base.get(at) or not plan.is_single(at)}
     details = [detail for detail in taken.progress.job_details() if not detail.hook]
     jobs = [detail.name for detail in details if detail.instances.get("success")]
     values = yield from read_values(conversation, taken.id, jobs)

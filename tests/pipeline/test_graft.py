@@ -140,6 +140,62 @@ def test_a_grafted_job_may_spread_and_gather_below_its_place():
     assert drive.states == dict.fromkeys(("S", "B", "C", "T", "U", "V"), "success")
 
 
+IN_GROUPS = [("T", "U"), ("U", "W"), ("W", "V"), ("V", "C")]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_grafted_job_may_gather_in_windows_and_what_it_opens_is_gathered_again(seed):
+    jobs = [Job("T", spread=True), Job("U"), Job("W", gather={"size": 2, "level": 1}), Job("V", gather={"level": 1})]
+    act = behave(S=lambda r: ok(r, spread=2), B=graft(*jobs, edges=IN_GROUPS), T=lambda r: ok(r, spread=3 - r.path[0]))
+    definition = define([Node(name="S", spread=True), Node(name="B"), Node(name="C")], "S>B B>C")
+    drive = Drive(definition, act, seed=seed).to_end()
+    assert sorted(paths(drive, "W")) == [(0, 0), (0, 1), (1, 0)]
+    started = {(one.job, one.path): one for one in drive.started}
+    assert started["W", (0, 0)].inputs == (Input("U", (), True, None, "success", ((0, 0), (0, 1))),)
+    assert started["W", (0, 1)].inputs == (Input("U", (), True, None, "success", ((0, 2),)),)
+    assert started["V", (1,)].inputs == (Input("W", (1,), many=True),)
+    assert drive.states == dict.fromkeys(("S", "B", "C", "T", "U", "W", "V"), "success")
+    assert drive.replay().counts() == drive.progress.counts()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_grafted_job_may_gather_by_key(seed):
+    jobs = [Job("T", spread=True), Job("U"), Job("W", gather={"by": "k"}), Job("V", gather={})]
+    act = behave(
+        A=graft(*jobs, edges=IN_GROUPS[:-1]),
+        T=lambda r: ok(r, spread=4),
+        U=lambda r: ok(r, keys={"k": "odd" if r.path[0] % 2 else "even"}),
+    )
+    drive = Drive(define("A B", "A>B"), act, seed=seed).to_end()
+    started = {(one.job, one.path): one for one in drive.started}
+    assert unpack_task(started["U", (0,)].task).report == ("k",)
+    assert [started["W", (n,)].inputs[0].keyed for n in (0, 1)] == [((0,), (2,)), ((1,), (3,))]
+    assert drive.verdict == "success" and drive.states["V"] == "success"
+
+
+def test_windows_may_close_the_list_of_the_job_that_grafts_as_long_as_a_job_stands_between():
+    jobs = [Job("U"), Job("W", gather={"size": 2})]
+    packed = Graft(None, jobs=jobs, edges=[("U", "W")]).definition()
+    drive = Drive(define([Node(name="S", spread=True)]), behave(S=lambda r: ok(r, spread=3, graft=packed))).to_end()
+    assert drive.verdict == "success"
+    assert sorted(paths(drive, "U")) == [(0,), (1,), (2,)] and sorted(paths(drive, "W")) == [(0,), (1,)]
+
+
+def test_a_new_round_grafts_groups_again():
+    jobs = [Job("T", spread=True), Job("U"), Job("W", gather={"size": 1}), Job("V", gather={})]
+    act = behave(
+        A=graft(*jobs, edges=IN_GROUPS[:-1]),
+        T=lambda r: ok(r, spread=3),
+        W=lambda r: bad(r) if r.path == (1,) and r.round == 0 else ok(r),
+    )
+    drive = Drive(define("A B", "A>B", on_error="block"), act).to_end()
+    assert drive.verdict == "failed"
+    drive.started.clear()
+    drive.reopen().to_end()
+    assert drive.verdict == "success"
+    assert [(one.job, one.path) for one in drive.started] == [("W", (1,)), ("V", ())]
+
+
 def test_what_a_spread_job_grafts_runs_in_its_branches():
     act = behave(S=lambda r: ok(r, spread=2, graft=Graft(None, jobs=[Job("X")]).definition()))
     drive = Drive(define([Node(name="S", spread=True), Node(name="B")], "S>B"), act).to_end()
@@ -156,7 +212,12 @@ def test_what_a_spread_job_grafts_runs_in_its_branches():
         (["X"], [("X", "nowhere")], "'nowhere', which is no job"),
         (["X"], [("O", "X")], "an edge comes from 'O'"),
         (["X", "Y"], [("X", "Y"), ("Y", "X")], "cycle"),
-        ([Job("X", gather={"size": 2})], [], "gathers in groups"),
+        ([Job("X", gather={"by": "k"})], [], "gathers by 'k' right after the job that grafts: put a job between"),
+        (
+            [Job("X", spread=True), Job("Y"), Job("Z", gather={"size": 2})],
+            [("X", "Y"), ("Y", "Z"), ("Z", "B")],
+            "gather them first",
+        ),
         ([Job("X", spread=True)], [("X", "B")], "gather them first"),
     ],
 )

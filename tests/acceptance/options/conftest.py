@@ -65,8 +65,8 @@ def there(stage: Any) -> Iterator[There]:
     shutil.copy(WORKERS, stage.folder / "workers.py")
     stage.start("router", "--limits", "licence:1,seat:2")
     stage.start("pipeliner")
-    stage.start("broker", "--roles", "plain:2")
-    stage.start("broker2", "--roles", "render:2,encode:1", "--processes", "3")
+    stage.start("broker", "--roles", "plain:2", "--resources", "cpu:2")
+    stage.start("broker2", "--roles", "render:2,encode:1", "--processes", "3", "--resources", "cpu:1")
     stage.joined(brokers=2)
     with stage.manager(60) as manager:
         yield There(manager, stage)

@@ -8,7 +8,7 @@ import pathlib
 import time
 import uuid
 
-from headrace import Choose, RetryAfter, Skip, current, worker
+from headrace import Choose, Gather, Graft, Job, RetryAfter, Skip, current, worker
 
 
 def wait_for(file, seconds=60):
@@ -310,3 +310,49 @@ def slow_at_first(folder):
     if current().attempt == 1:
         time.sleep(30)
     return current().attempt
+
+
+# Grafts ---------------------------------------------------------------------------------------------------------------
+
+
+@worker
+def plant(jobs, edges):
+    """New jobs by name: they run `one`, but for those that are named after a worker that fails."""
+    new = [Job("fail" if name == "fail" else "one", name=name) for name in jobs]
+    return Graft("planted", jobs=new, edges=[tuple(edge) for edge in edges])
+
+
+@worker
+def plant_tree(count):
+    new = [
+        Job("numbers", {"count": count}, name="list", spread=True),
+        Job("double", name="doubled", bind="item"),
+        Job("total", name="sum", gather=Gather()),
+    ]
+    return Graft(jobs=new, edges=[("list", "doubled"), ("doubled", "sum"), ("sum", "last")])
+
+
+@worker
+def plant_groups(count, gather):
+    new = [
+        Job("numbers", {"count": count}, name="list", spread=True),
+        Job("tagged" if "by" in gather else "echoed", name="item", bind="item"),
+        Job("kinds" if "by" in gather else "collect", name="grouped", gather=Gather(**gather)),
+        Job("collect", name="all", gather=Gather()),
+    ]
+    return Graft(jobs=new, edges=[("list", "item"), ("item", "grouped"), ("grouped", "all"), ("all", "one")])
+
+
+# Placement ------------------------------------------------------------------------------------------------------------
+
+
+@worker(role="render")
+def rendered():
+    return 1
+
+
+@worker
+def span(folder, seconds):
+    began = time.time()
+    time.sleep(seconds)
+    note(folder, [current().job, began, time.time()])
