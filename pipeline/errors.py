@@ -7,6 +7,8 @@
     │   │   └── JobMapError       a job map that cannot be run, with all its problems (headrace.jobmap)
     │   ├── ValueNotSupported     a value of a type that cannot travel (also a TypeError)
     │   │   └── CannotStore       a value of a type that no Context stores
+    │   │       ├── CannotStoreInList  the same in a list (also an AssertionError)
+    │   │       └── KeyIsNoText   a key that is no text (also a NotImplementedError)
     │   ├── ConfigError           a setting, a module or a class that cannot be used
     │   │   └── NoProtocol        a saver or loader that is for no protocol (also an AssertionError)
     │   └── NotFound              no such run, job or worker

@@ -9,6 +9,7 @@ method of dicts (`items`) is reached in brackets only.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from keyword import iskeyword
 from typing import Any
 
@@ -42,6 +43,11 @@ class Record(dict[str, Any]):
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *(_name_of(key) for key in self if isinstance(key, str))]
 
+    def to_dict(self, ignore: str | Iterable[str] = ()) -> dict[str, Any]:
+        """A plain dict, of plain dicts, without these keys (of the first level)."""
+        left_out = {ignore} if isinstance(ignore, str) else {*ignore}
+        return {key: _plain(part) for key, part in self.items() if key not in left_out}
+
     def _key(self, name: str) -> str | None:
         """The key that an attribute stands for; None when there is no such key, or more than one."""
         if name in self:
@@ -65,6 +71,10 @@ def readable_throughout(value: Any, depth: int = 0) -> Any:
     if kind is dict:
         return Record((key, readable_throughout(part, depth + 1)) for key, part in value.items())
     return kind(readable_throughout(part, depth + 1) for part in value)
+
+
+def _plain(value: Any) -> Any:
+    return value.to_dict() if isinstance(value, Record) else value
 
 
 def _name_of(key: str) -> str:

@@ -57,6 +57,14 @@ class CannotStore(ValueNotSupported):
         self.args = (f"{text}: {hint}" if hint else text,)
 
 
+class CannotStoreInList(CannotStore, AssertionError):
+    """A list holds something that cannot stand in one."""
+
+
+class KeyIsNoText(CannotStore, NotImplementedError):
+    """A dict has a key that is no text."""
+
+
 def store(
     values: Mapping[str, Any],
     path: str | os.PathLike[str],
@@ -104,14 +112,17 @@ def _entry(where: str, value: Any, files: dict[str, Write], depth: int) -> dict[
     if kind is list or kind in _PLAIN:
         _check(where, value, depth)
         return {"kind": "value", "value": to_plain(value, where)}
-    return _array(where, value, files) or _table(where, value, files) or _refuse(where, value)
+    entry = _array(where, value, files) or _table(where, value, files)
+    if entry is None:
+        raise CannotStore(where, value, _hint(value))
+    return entry
 
 
 def _dict(where: str, value: Mapping[Any, Any], files: dict[str, Write], depth: int) -> dict[str, Any]:
     _check_depth(where, value, depth)
     items = {}
     for key, part in value.items():
-        _check_key(where, key)
+        _check_key(where, key, KeyIsNoText)
         if not key.startswith(HIDDEN):
             items[key] = _entry(f"{where}[{key!r}]" if where else key, part, files, depth + 1)
     return {"kind": "dict", "items": items}
@@ -128,17 +139,17 @@ def _check(where: str, value: Any, depth: int) -> None:
             _check(f"{where}[{at}]", part, depth + 1)
     elif kind in _DICTS and value:
         for key, part in value.items():
-            _check_key(where, key)
+            _check_key(where, key, CannotStoreInList)
             _check(f"{where}[{key!r}]", part, depth + 1)
     elif _is_file_of_its_own(value):
-        raise CannotStore(where, value, "arrays and tables cannot stand in a list; put them into a dict")
+        raise CannotStoreInList(where, value, "arrays and tables cannot stand in a list; put them into a dict")
     else:
-        _refuse(where, value)
+        raise CannotStoreInList(where, value, _hint(value))
 
 
-def _check_key(where: str, key: Any) -> None:
+def _check_key(where: str, key: Any, kind: type[CannotStore]) -> None:
     if type(key) is not str:
-        raise CannotStore(f"the key {key!r} of {where or 'the Context'}", key, "keys have to be texts")
+        raise kind(f"the key {key!r} of {where or 'the Context'}", key, "keys have to be texts")
 
 
 def _check_depth(where: str, value: Any, depth: int) -> None:
@@ -155,13 +166,10 @@ _HINTS: dict[str, str] = {
 }
 
 
-def _refuse(where: str, value: Any) -> dict[str, Any]:
-    hint = _HINTS.get(type(value).__name__, "")
+def _hint(value: Any) -> str:
     if hasattr(value, "dtype") and hasattr(value, "item"):
-        hint = "make a plain number of it: value.item()"
-    elif not hint:
-        hint = "numbers, texts, lists, dicts, arrays and tables can be stored"
-    raise CannotStore(where, value, hint)
+        return "make a plain number of it: value.item()"
+    return _HINTS.get(type(value).__name__, "numbers, texts, lists, dicts, arrays and tables can be stored")
 
 
 def _is_file_of_its_own(value: Any) -> bool:
