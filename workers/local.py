@@ -18,7 +18,7 @@ from typing import Any
 
 from ..pipeline.definition import Definition, Node
 from ..pipeline.errors import ConfigError, NotFound
-from ..pipeline.facts import Ended, Failure, Signs
+from ..pipeline.facts import Ended, Signs
 from ..pipeline.payload import pack
 from ..pipeline.plan import Plan
 from ..pipeline.task import Assignment, Given, Outcome, Ready, RunHeader, Want, unpack_task
@@ -29,6 +29,7 @@ from .cache.place import user_cache
 from .catalog import Catalog
 from .channel import Channel
 from .execution import Execution
+from .failures import failure_of
 from .interruption import Interruption
 from .messages import Progress
 from .pools.forked import ForkedPool
@@ -109,8 +110,8 @@ class LocalWorkers:
         try:
             result, signs = understand(results, unpack_task(ready.task))
         except InvalidAnswer as error:
-            failure = Failure(type(error).__name__, str(error))
-            return Outcome(0, "failed", b"", started, duration, signs=Signs(invalid=str(error)), error=failure)
+            failure = failure_of(error, "")
+            return Outcome(0, "failed", b"", started, duration, signs=Signs(invalid=failure.message), error=failure)
         packed = pack(result, f"the results of {ready.job!r}")
         return Outcome(0, "success", packed, started, duration, len(packed), signs=signs)
 
