@@ -163,7 +163,7 @@ class Router:
         )
         self._dispatch = Dispatch(journal.epoch, journal.last, self.rules, welcome, now, wall)
         brokers = [identity for identity, _ in journal.registered()]
-        self._dispatch.restore(restored(journal.open_runs(), now, wall), brokers)
+        self._dispatch.restore(restored(journal.open_runs(), now, wall), brokers, journal.draining())
         self._routes = Routes(self._api, journal.epoch)
         self._events = Broadcast(self._pub, journal.epoch)
         self._answers = Answers(journal.archive, self._dispatch.cluster, self.config, self._values)

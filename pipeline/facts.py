@@ -190,6 +190,8 @@ class Registered(msgspec.Struct, frozen=True, array_like=True, tag="registered")
     identity: str
     place: str
     at: float
+    draining: bool = False
+    """It is to run empty: said of one that has joined before. The next one of its kind takes that back."""
 
 
 class Unregistered(msgspec.Struct, frozen=True, array_like=True, tag="unregistered"):

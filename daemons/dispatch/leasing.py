@@ -41,6 +41,8 @@ class Leasing:
         self.stop_below: Callable[[Item], None] = lambda item: None
         self._awaited: set[str] = set()
         """Brokers of the epoch before that have not come back."""
+        self._draining: set[str] = set()
+        """Those of the epoch before that were to run empty."""
         self._unsure = False
         """They may run something that is still open here."""
         self._held_back: dict[Item, None] = {}
@@ -52,9 +54,10 @@ class Leasing:
 
     # Membership of Brokers --------------------------------------------------------------------------------------
 
-    def await_brokers(self, identities: Iterable[str]) -> None:
+    def await_brokers(self, identities: Iterable[str], draining: Iterable[str] = ()) -> None:
         """After a restart: these may still run what the epoch before granted, if runs of it are open."""
         self._awaited = set(identities)
+        self._draining = set(draining)
         self._unsure = bool(self.cluster.runs)
         self.cluster.timers.set(self.cluster.began_at + self.cluster.rules.hand_on, ("settle", None))
 
@@ -72,7 +75,8 @@ class Leasing:
         broker = cluster.brokers.get(peer)
         if broker is None:
             broker = cluster.brokers[peer] = BrokerMember(peer, hello.place, session, card, cluster.now)
-            cluster.record(None, Registered(peer, hello.place, cluster.wall))
+            broker.draining = peer in self._draining
+            cluster.record(None, Registered(peer, hello.place, cluster.wall, broker.draining))
             logger.info("Broker %s joined with %d slots", hello.place, card.slots)
         else:
             cluster.queues.remove_broker(broker)
@@ -169,7 +173,7 @@ class Leasing:
         self.cluster.send_now(broker.identity, Pulse(beat.stamp, beat.seen, kill))
 
     def drain(self, client: str, request: str, name: str, on: bool) -> None:
-        """Let a Broker run empty: it keeps what it has and gets nothing new, until it joins anew or is let again."""
+        """Let a Broker run empty: it keeps what it has and gets nothing new, until it is let again, or its end."""
         brokers = self.cluster.brokers.values()
         found = [one for one in brokers if name in (one.identity, one.place, one.place.partition("/")[0])]
         if not found:
@@ -177,7 +181,12 @@ class Leasing:
             reason = f"there is no Broker {name!r}; connected are {there}"
             self.cluster.send(client, Failed(request, "not-found", reason))
             return
+        if self.cluster.stalled:
+            self.cluster.send(client, Failed(request, "busy", self.cluster.stalled, 1.0))
+            return
         for broker in found:
+            if broker.draining != on:
+                self.cluster.record(None, Registered(broker.identity, broker.place, self.cluster.wall, on))
             broker.draining = on
             if on and broker.waiting:
                 self.cluster.ask(ask_back(broker, list(broker.waiting.values())))

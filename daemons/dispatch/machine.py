@@ -67,14 +67,15 @@ class Dispatch:
         self.leasing.ask_anew = self.tracking.ask_anew
         self.tracking.after_finish = self._finished
 
-    def restore(self, runs: Iterable[OpenRun], brokers: Iterable[str]) -> None:
-        """What the journal says at start: open runs in their order, and Brokers that may still run their jobs."""
+    def restore(self, runs: Iterable[OpenRun], brokers: Iterable[str], draining: Iterable[str] = ()) -> None:
+        """What the journal says at start: open runs in their order, Brokers that may still run their jobs, and those
+        of them that are to run empty."""
         for run in runs:
             self.cluster.runs[run.id] = run
         for run in list(self.cluster.runs.values()):
             self.admission.restore(run)
         self.below.restore()
-        self.leasing.await_brokers(brokers)
+        self.leasing.await_brokers(brokers, draining)
         if self.cluster.runs:
             self.tracking.await_pipeliners()
 

@@ -26,7 +26,7 @@ from .inspection import (
     replay,
 )
 from .mark import Marked, read_mark
-from .rows import KINDS, PAUSED, PAUSED_ROLE
+from .rows import DRAINING, KINDS, PAUSED, PAUSED_ROLE
 from .tables import OWN, columns_of, path_key
 
 SHOWN = 100
@@ -161,13 +161,16 @@ def _check_own(connection: sqlite3.Connection, own: list[tuple[int, Fact]], repo
     """What is derived from the facts about the Router."""
     brokers: dict[str, str] = {}
     paused: set[str] = set()
+    draining: set[str] = set()
     epoch = 0
     for seq, fact in own:
         match fact:
             case Registered(identity=identity, place=place):
                 brokers[identity] = place
+                (draining.add if fact.draining else draining.discard)(f"{DRAINING}{identity}")
             case Unregistered(identity=identity):
                 brokers.pop(identity, None)
+                draining.discard(f"{DRAINING}{identity}")
             case Switched(role=role, on=on):
                 (paused.add if on else paused.discard)(PAUSED if role is None else f"{PAUSED_ROLE}{role}")
             case EpochBegan():
@@ -179,6 +182,10 @@ def _check_own(connection: sqlite3.Connection, own: list[tuple[int, Fact]], repo
         report.complain("the table of Brokers is not what the facts say")
     if {name for (name,) in connection.execute("SELECT name FROM meta WHERE name LIKE 'paused%'")} != paused:
         report.complain("what is paused is not what the facts say")
+    if {
+        name for (name,) in connection.execute("SELECT name FROM meta WHERE name LIKE ?", (f"{DRAINING}%",))
+    } != draining:
+        report.complain("which Brokers are draining is not what the facts say")
     if connection.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone() != (epoch,):
         report.complain("the epoch is not what the facts say")
 

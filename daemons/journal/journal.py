@@ -28,7 +28,7 @@ from .boot import boot_id
 from .inspection import NAME, Found, inspect, replay
 from .lock import FolderLock
 from .mark import Mark, Marked
-from .rows import PAUSED, PAUSED_ROLE, Ends, Rows
+from .rows import DRAINING, PAUSED, PAUSED_ROLE, Ends, Rows
 from .standing import Standing
 from .sweeping import anything_to_sweep, sweep_slice
 from .tables import OWN, check_sqlite, create_journal, upgrade_journal
@@ -169,6 +169,11 @@ class Journal:
     def registered(self) -> list[tuple[str, str]]:
         """(identity, place) of every Broker that has registered and not left."""
         return self._connection.execute("SELECT identity, place FROM brokers ORDER BY identity").fetchall()
+
+    def draining(self) -> set[str]:
+        """The identities of those that are to run empty."""
+        rows = self._connection.execute("SELECT name FROM meta WHERE name LIKE ?", (f"{DRAINING}%",))
+        return {name.removeprefix(DRAINING) for (name,) in rows}
 
     def paused(self) -> set[str | None]:
         """The roles that are paused; None among them: the whole cluster is."""

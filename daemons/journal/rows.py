@@ -52,6 +52,8 @@ PAUSED = "paused"
 """In `meta`: the cluster is paused;"""
 PAUSED_ROLE = "paused role "
 """so is a role, whose name follows."""
+DRAINING = "draining "
+"""A Broker, whose identity follows, is to run empty."""
 
 Step = tuple[Insert | str, list[Any]]
 
@@ -124,18 +126,21 @@ class Rows:
                     round, control, number,
                 )  # fmt: skip
                 self.closed = [run for run in self.closed if run != record.run]
-            case Registered(identity=identity, place=place):
+            case Registered(identity=identity, place=place, draining=draining):
                 self._step("INSERT OR REPLACE INTO brokers VALUES (?, ?)", identity, place)
+                self._switch(f"{DRAINING}{identity}", draining)
             case Unregistered(identity=identity):
                 self._step("DELETE FROM brokers WHERE identity = ?", identity)
+                self._switch(f"{DRAINING}{identity}", False)
             case Switched(role=role, on=on):
-                name = PAUSED if role is None else f"{PAUSED_ROLE}{role}"
-                switch = "INSERT OR REPLACE INTO meta VALUES (?, 1)" if on else "DELETE FROM meta WHERE name = ?"
-                self._step(switch, name)
+                self._switch(PAUSED if role is None else f"{PAUSED_ROLE}{role}", on)
             case EpochBegan():
                 self._step("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", record.sequence)
             case Pruned(run=run, at=at):
                 self._prune(run, at)
+
+    def _switch(self, name: str, on: bool) -> None:
+        self._step("INSERT OR REPLACE INTO meta VALUES (?, 1)" if on else "DELETE FROM meta WHERE name = ?", name)
 
     def _prune(self, run: str, at: float) -> None:
         """A tombstone takes the run's place at once; its facts are swept later, in slices."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from headrace.daemons.dispatch.effects import Record
+from headrace.daemons.journal.checkup import verify
 from headrace.daemons.journal.journal import Journal
 from headrace.daemons.journal.sweeping import SLICE
 from headrace.pipeline.definition import RunOptions
@@ -253,6 +254,17 @@ def test_brokers_are_registered_until_they_leave(journal: Journal, story: Story)
     again = reopened(journal)
     assert again.registered() == [("b1", "host/3")]
     again.close()
+
+
+def test_brokers_drain_until_they_are_let_again_or_leave(journal: Journal, story: Story) -> None:
+    for name in ("b1", "b2", "b3"):
+        story.tell((None, Registered(name, "host/1", 1.0)), (None, Registered(name, "host/1", 2.0, draining=True)))
+    story.tell((None, Registered("b2", "host/1", 3.0)), (None, Unregistered("b3", 3.0)))
+    assert journal.draining() == {"b1"}
+    again = reopened(journal)
+    assert again.draining() == {"b1"} and [name for name, _ in again.registered()] == ["b1", "b2"]
+    again.close()
+    assert verify(again.folder).ok
 
 
 def test_runs_are_listed_newest_first_by_state_and_in_pages(journal: Journal, story: Story) -> None:

@@ -31,7 +31,7 @@ from headrace.daemons.protocol import (
     Welcome,
 )
 from headrace.pipeline.definition import RunOptions
-from headrace.pipeline.facts import Returned, Unregistered
+from headrace.pipeline.facts import Registered, Returned, Unregistered
 from headrace.pipeline.task import Needs, Outcome
 
 OLD = (1 << 40) | 7
@@ -503,6 +503,27 @@ def test_a_broker_that_is_drained_keeps_what_it_has_and_gets_nothing_new(world: 
     assert ends(world) == [("A", "success")]
     assert drain(world, "broker", "off") == Done("d", "taking jobs")
     assert len(world.assigned()) == 2
+    drain(world, "broker", "off")
+    assert [fact.draining for fact in world.facts(Registered)] == [False, True, False]
+
+
+def test_a_broker_drains_on_over_a_restart_of_the_router() -> None:
+    world = World(epoch=2, last=20)
+    world.dispatch.restore([], ["old", "other"], ["old"])
+    for name in ("old", "other"):
+        world.broker(name)
+    assert [(fact.identity, fact.draining) for fact in world.facts(Registered)] == [("old", True), ("other", False)]
+    world.pipeliner()
+    world.submit("r1")
+    world.enqueue("r1", "A")
+    assert len(world.assigned("other")) == 1 and not world.assigned("old")
+
+
+def test_while_the_disk_takes_nothing_nobody_begins_to_drain(world: World) -> None:
+    world.dispatch.stall("disk: full")
+    answer = drain(world, "host/broker")
+    assert isinstance(answer, Failed) and answer.code == "busy"
+    assert not world.dispatch.cluster.brokers["broker"].draining
 
 
 def test_draining_a_broker_that_is_not_there_tells_who_is(world: World) -> None:
