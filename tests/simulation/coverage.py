@@ -26,7 +26,8 @@ NEEDED = (
     *("a packet too large for its pipe", "a store refused an older fence", "a later attempt after a delay"),
     *("the store of users was tried again", "the store of values was tried again", "an attempt of a later round"),
     *("a run that waited in vain for another one", "a signal of how far a job is"),
-    *("a key was held", "a run replaced another one", "a run waited for the end of another one", "busy"),
+    *("a key was held", "a run replaced another one", "a run waited for the end of another one"),
+    *("a request refused: busy", "a request refused: conflict", "a request refused: not-found"),
     *("a limit was used up", "a Broker of the epoch before was waited for", "a lease was adopted"),
 )
 """What every sweep of two thousand seeds has to meet."""

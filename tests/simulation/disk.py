@@ -36,8 +36,9 @@ RETRY = 0.25
 class RunRows:
     """What the journal has of a run."""
 
-    def __init__(self, standing: Standing, definition: bytes, data: bytes | None) -> None:
+    def __init__(self, standing: Standing, accepted: Accepted, definition: bytes, data: bytes | None) -> None:
         self.standing = standing
+        self.accepted = accepted
         self.definition = definition
         self.data = data
         self.facts: list[tuple[int, bytes]] = []
@@ -84,7 +85,7 @@ class Archive:
             data = record.data
             standing.data_size = None if data is None else len(data)
             standing.data = data if data is not None and len(data) <= INLINE_DATA else None
-            self.runs[record.run] = RunRows(standing, record.definition or b"", data)
+            self.runs[record.run] = RunRows(standing, fact, record.definition or b"", data)
         rows = self.runs[record.run]
         rows.standing.apply(fact)
         rows.standing.last = record.sequence
@@ -111,8 +112,24 @@ class Archive:
         return {rows.standing.options.key: run for run, rows in self.runs.items() if rows.standing.key in wanted}  # type: ignore[misc]
 
     def ended_before(self, wall: float, limit: int = 1000) -> list[str]:
-        ends = [(rows.standing.finished, run) for run, rows in self.runs.items()]
+        ends = [(rows.standing.finished, run) for run, rows in self.runs.items() if rows.standing.parent is None]
         return [run for end, run in ends if end is not None and end.at < wall][:limit]
+
+    def children(self, run: str, limit: int = -1) -> list[tuple[Summary, Accepted]]:
+        found = [rows for rows in self.runs.values() if rows.standing.parent and rows.standing.parent.run == run]
+        return [(_summary(rows.standing), rows.accepted) for rows in found]
+
+    def with_children(self, runs: Iterable[str]) -> list[str]:
+        """Those that belong to others come first."""
+        found = list(dict.fromkeys(runs))
+        level = found
+        while level:
+            level = [one.run for run in level for one, _ in self.children(run)]
+            found = level + found
+        return found
+
+    def accepted(self, run: str) -> Accepted:
+        return self._rows(run).accepted
 
     def definition(self, run: str) -> bytes:
         return self._rows(run).definition
@@ -163,6 +180,8 @@ def _kept(found: list[tuple[Returned, bytes]]) -> Kept:
     round = max(fact.round for fact, _ in found)
     last = [one for one in found if one[0].round == round]
     fact, result = next((one for one in last if one[0].kind == "success"), last[-1])
+    if fact.kind == "success" and fact.signs is not None and fact.signs.skip is not None:
+        return Kept("skipped", None, None, 0, None, fact.job, fact.path)
     return Kept(fact.kind, result or None, fact.ref, fact.size, fact.error, fact.job, fact.path)
 
 
@@ -173,6 +192,7 @@ def _summary(one: Standing) -> Summary:
         one.number, one.id, one.options.title, one.key, state, one.accepted_at, one.active, one.control, one.paused,
         one.cancelled, one.ending[0] if one.ending else None, one.round, end.verdict if end else None,
         end.at if end else None, end.duration if end else None, end.error if end else None,
+        one.parent.run if one.parent else None,
     )  # fmt: skip
 
 

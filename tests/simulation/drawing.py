@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from headrace.pipeline.definition import Definition, Node, RunOptions
+from headrace.pipeline.definition import Definition, GatherRule, Node, RetryRule, RunOptions
 
 from .faults import draw_faults
-from .pipelines import LIMIT, RESOURCE, ROLE, changed, draw_run
+from .pipelines import KEY, LIMIT, RESOURCE, ROLE, changed, draw_behaviour, draw_run
 from .scenario import Action, Behaviour, BrokerSpec, Fault, RunSpec, Scenario
 
 ENDLESS = 1e6
@@ -138,7 +138,7 @@ def _more(random: Random, at: float, run: str, clients: int) -> list[Action]:
 def _far(random: Random, drawn: Scenario) -> Scenario:
     """Long jobs on two Brokers, of which one is cut off, stands still, or loses its process only."""
     jobs = random.choice([2, 3, 4])
-    long = random.choice([9.5, 11.0, 14.0])
+    long = random.choice([2.0, 9.5, 11.0, 14.0])
     run = plain_run("run00", jobs, Behaviour(long, saves=random.random() < 0.7, large=random.random() < 0.3))
     target, at = random.randrange(2), 1.0 + random.random() * 4
     beat = at + random.random() * 2
@@ -147,6 +147,7 @@ def _far(random: Random, drawn: Scenario) -> Scenario:
             [Fault("link.cut", at, target, 14.0, random.randint(0, 1), random.choice(["both", "to", "from"]))],
             [Fault("broker.freeze", at, target, 12.0 + random.random() * 4)],
             [Fault("machine.freeze", at, target, 9.5 + random.random() * 4)],
+            [Fault("machine.freeze", at, target, 13.0 + random.random() * 4)],
             [  # its heartbeats arrive, the answers late; then nothing arrives
                 Fault("link.cut", at, target, 3.0 + random.random() * 2.5, 1, "from"),
                 Fault("link.cut", beat, target, 20.0, 0, "to"),
@@ -224,7 +225,37 @@ def _deaf(random: Random, drawn: Scenario) -> Scenario:
     return replace(drawn, runs=(run,), actions=actions, faults=faults)
 
 
-_THEMES = {1: _far, 3: _ends, 5: _storm, 6: _back, 7: _deaf}
+def _shapes(random: Random, drawn: Scenario) -> Scenario:
+    """A list in a list, and what gathers it: all at once or level by level, in groups by key or in windows."""
+    inner = random.choice([GatherRule(level=1), GatherRule(by=KEY, level=1), GatherRule(size=2, level=1)])
+    outer = random.choice([GatherRule(), GatherRule(by=KEY), GatherRule(size=2), GatherRule(size=3)])
+    each = random.choice(["success", "success", "always"])
+    nodes = (
+        Node(name="n0", worker="W", spread=True),
+        Node(name="n1", worker="W", bind="args", spread=random.random() < 0.7),
+        Node(name="n2", worker="W", bind="args", retry=random.choice([None, RetryRule(tries=2)])),
+        Node(name="n3", worker="W", bind="gather", gather=inner, when=each),  # type: ignore[arg-type]
+        Node(name="n4", worker="W", bind="args"),
+        Node(name="n5", worker="W", bind="gather", gather=outer),
+        Node(name="n6", worker="W", bind="gather", gather=GatherRule()),
+    )
+    edges = tuple((at, at + 1, "value") for at in range(6))
+    policy = random.choice(["block", "continue", "continue", "fail"])
+    definition = Definition(nodes=nodes, edges=edges, on_error=policy)  # type: ignore[arg-type]
+    behaviours = {node.name: draw_behaviour(random, node) for node in nodes}
+    quick = {
+        name: replace(one, duration=min(one.duration, 0.2), only=one.only or 0) for name, one in behaviours.items()
+    }
+    run = RunSpec("run00", definition, quick)
+    runs = (run, draw_run(random, "run01", [], branches=1.0))
+    actions = [Action(0.3, 0, "submit", ("run00", "run01"))]
+    for one in runs:
+        if random.random() < 0.5:
+            actions.append(Action(2.0 + random.random() * 5, 0, "retry", (one.id,)))
+    return replace(drawn, runs=runs, actions=tuple(actions), faults=drawn.faults[:3])
+
+
+_THEMES = {1: _far, 3: _ends, 4: _shapes, 5: _storm, 6: _back, 7: _deaf}
 
 
 def plain_run(id: str, jobs: int, behaviour: Behaviour, chain: bool = False) -> RunSpec:

@@ -15,6 +15,7 @@ from headrace.daemons.dispatch.effects import Record
 from headrace.daemons.protocol import (
     Done,
     Endings,
+    Failed,
     FromRouter,
     HandedBack,
     News,
@@ -79,6 +80,8 @@ class Round:
     began: int
     """The fact that let it begin: accepted, released or reopened."""
     cancelled: int = 0
+    shortened: int = 0
+    """The hooks were stopped."""
     ending: Ending | None = None
     ending_seq: int = 0
     finished: Finished | None = None
@@ -245,6 +248,8 @@ class History:
                     self.fact_of[fact.lease] = sequence
             case Released():
                 now.began, view.active = sequence, True
+            case Cancelled() if now.ending:
+                now.shortened = sequence
             case Cancelled():
                 now.cancelled = sequence
             case Paused():
@@ -280,8 +285,8 @@ class History:
             self._released(view)
         elif isinstance(fact, Cancelled) and fact.reason == "deadline exceeded":
             self._overdue(view)
-        elif isinstance(fact, Cancelled) and (view.now.cancelled or view.now.ending):
-            raise Violation("G16 cancel once", f"{fact} of run {view.id}, which is cancelled or ending")
+        elif isinstance(fact, Cancelled) and (view.now.shortened or (view.now.cancelled and not view.now.ending)):
+            raise Violation("G16 cancel once", f"{fact} of run {view.id}, which is cancelled already")
         elif isinstance(fact, Finished | Ending):
             self._finished(view, fact)
 
@@ -308,6 +313,10 @@ class History:
         self._check_key(view.id, view.options.key, view.accepted)
 
     def _accepted(self, fact: Accepted) -> None:
+        if fact.options.after and not fact.active:
+            self.note("a run waited for the end of another one")
+        if fact.options.on_duplicate == "replace" and not fact.active:
+            self.note("a run replaced another one")
         if fact.run in self.runs:
             raise Violation("G8 idempotent", f"run {fact.run} was accepted twice")
         if fact.options.on_duplicate != "replace":
@@ -407,6 +416,8 @@ class History:
                     raise Violation("G1 nothing lost", f"the Router does not know {unknown}, which it acknowledged")
             case Noted():
                 self._noted(message)
+            case Failed():
+                self.note(f"a request refused: {message.code}")
             case Done():
                 changed = not message.text.startswith("it has ended already")
                 if changed and self.answers.get(message.id, 0) > self.synced:
@@ -438,7 +449,7 @@ class History:
             view = self.runs.get(one.run)
             if view is None or view.finished is not None:
                 raise Violation("G3 one end", f"{one} is granted, and its run is over")
-            if view.now.cancelled and not one.hook:
+            if view.now.shortened or (view.now.cancelled and not one.hook):
                 raise Violation("G16 cancel", f"{one} is granted after the cancel")
             if view.paused and not view.now.cancelled:
                 raise Violation("pause", f"{one} is granted while its run is paused")
@@ -557,6 +568,8 @@ class History:
         offered = process.pool.resources
         most.update({f"resource {name}": amount for name, amount in offered.items()})
         for name, count in counts.items():
+            if count == most.get(name) and name != "max_active" and not name.startswith("resource"):
+                self.note("a limit was used up")
             if count > most.get(name, float("inf")):
                 raise Violation("limits", f"{name}: {count:g} at once, {most[name]:g} is the limit: {_shown(running)}")
 

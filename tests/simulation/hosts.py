@@ -232,6 +232,17 @@ class RouterHost(Host):
             history.recorded(batch)
             put(number, batch)
 
+        adopt = self.dispatch.leasing._adopt
+
+        def adopted(*arguments: Any) -> bool:
+            done = bool(adopt(*arguments))
+            if done:
+                history.note("a lease was adopted")
+            return done
+
+        self.dispatch.leasing._adopt = adopted
+        if self.dispatch.leasing._awaited:
+            history.note("a Broker of the epoch before was waited for")
         routes.send = said  # type: ignore[method-assign]
         self.committer.put = recorded  # type: ignore[method-assign]
 

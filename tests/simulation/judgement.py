@@ -124,7 +124,7 @@ def _check_hooks(meaning: Meaning, run: RunView, finished: Finished) -> None:
     wanted = CALLED[finished.verdict] & set(meaning.definition.hooks)
     for kind in ("success", "failure", "always"):
         lines = meaning.lines.get((f"hook:{kind}", ()), [])
-        if bool(lines) != (kind in wanted):
+        if bool(lines) != (kind in wanted) and not (meaning.view.shortened and not lines):
             raise Violation("G7 hooks once", f"hook {kind} of run {run.id} ({finished.verdict}): {lines}")
     if bool(wanted) != (meaning.view.ending is not None):
         raise Violation("G7 hooks once", f"run {run.id} has {meaning.view.ending} for the hooks {wanted}")

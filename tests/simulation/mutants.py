@@ -22,19 +22,19 @@ from headrace.daemons.dispatch import (
     leasing,
     members,
     outbox,
+    pruning,
     queues,
-    routes,
     runs,
     tracking,
 )
 from headrace.daemons.dispatch import machine as dispatch
 from headrace.daemons.dispatch.effects import Send
 from headrace.daemons.dispatch.items import State
-from headrace.daemons.protocol import Noted, Pulse
+from headrace.daemons.protocol import Noted, Pulse, Recall
 from headrace.daemons.slots import delivery
 from headrace.daemons.slots import machine as slots
 from headrace.daemons.slots.orders import Guard
-from headrace.pipeline import attempts, stops
+from headrace.pipeline import attempts, board, graft, progress, stops
 
 from . import processes, stores
 from .drawing import draw
@@ -299,15 +299,13 @@ def _more_credit() -> list[Change]:
     return _wrap(members.BrokerMember, "credit", make)
 
 
-def _late_greeting() -> list[Change]:
+def _late_hello() -> list[Change]:
     def make(real: Any) -> Any:
-        def looked_up(self: Any, peer: str, session: str, ended: Any) -> None:
-            self._greeted_at[peer] = 1 << 62
-            real(self, peer, session, ended)
+        return lambda self, peer, session, hello: real(
+            self, peer, session, msgspec.structs.replace(hello, count=1 << 61)
+        )
 
-        return looked_up
-
-    return _wrap(leasing.Leasing, "looked_up", make)
+    return _wrap(dispatch.Dispatch, "_hello", make)
 
 
 def _away_is_silence() -> list[Change]:
@@ -390,6 +388,160 @@ def _requests_run_anew() -> list[Change]:
     return _wrap(admission.Admission, "_accept", make)
 
 
+def _lapsed_counts() -> list[Change]:
+    def make(real: Any) -> Any:
+        return lambda self, broker, held, ended: real(self, broker, msgspec.structs.replace(held, lapsed=False), ended)
+
+    return _wrap(leasing.Leasing, "_adopt", make)
+
+
+def _lapsed_is_dead() -> list[Change]:
+    def make(real: Any) -> Any:
+        def looked_up(self: Any, peer: str, session: str, ended: Any) -> None:
+            real(self, peer, session, ended)
+            self._await_no_more(peer)
+
+        return looked_up
+
+    return _wrap(leasing.Leasing, "looked_up", make)
+
+
+def _works_lapsed() -> list[Change]:
+    return [(slots.Slots, "_taking", property(lambda self: not self.closing))]
+
+
+def _by_the_wall() -> list[Change]:
+    def init(real: Any) -> Any:
+        return lambda self, epoch, last, rules, welcome, now, wall: real(self, epoch, last, rules, welcome, wall, wall)
+
+    def at(real: Any) -> Any:
+        return lambda self, now, wall: real(self, wall, wall)
+
+    return [*_wrap(cluster.Cluster, "__init__", init), *_wrap(cluster.Cluster, "at", at)]
+
+
+def _no_delay() -> list[Change]:
+    def make(real: Any) -> Any:
+        def enqueue(self: Any, run: Any, message: Any) -> None:
+            ready = [msgspec.structs.replace(one, delay=0.0) for one in message.ready]
+            real(self, run, msgspec.structs.replace(message, ready=ready))
+
+        return enqueue
+
+    return _wrap(tracking.Tracking, "enqueue", make)
+
+
+def _loss_is_failure() -> list[Change]:
+    def make(real: Any) -> Any:
+        def again(self: Any, fact: Any, rule: Any, run: str) -> Any:
+            return real(self, msgspec.structs.replace(fact, kind="failed") if fact.kind == "lost" else fact, rule, run)
+
+        return again
+
+    return _wrap(attempts.Attempts, "again", make)
+
+
+def _all_is_charged() -> list[Change]:
+    def make(real: Any) -> Any:
+        return lambda self, fact, rule, run: real(self, msgspec.structs.replace(fact, charged=True), rule, run)
+
+    return _wrap(attempts.Attempts, "again", make)
+
+
+def _forgets_the_backlog() -> list[Change]:
+    def make(real: Any) -> Any:
+        def loaded(self: Any, run_id: str, *more: Any) -> None:
+            if run_id in self.cluster.runs:
+                self.cluster.runs[run_id].backlog = []
+            real(self, run_id, *more)
+
+        return loaded
+
+    return _wrap(tracking.Tracking, "loaded", make)
+
+
+def _tells_watchers_too_early() -> list[Change]:
+    def make(real: Any) -> Any:
+        def turn(self: Any) -> None:
+            put = self._committer.put
+
+            def published(number: int, batch: Any) -> None:
+                put(number, batch)
+                self._events.publish(batch)
+
+            self._committer.put = published
+            try:
+                real(self)
+            finally:
+                self._committer.put = put
+
+        return turn
+
+    return _wrap(router_module.Router, "_turn", make)
+
+
+def _values_go_first() -> list[Change]:
+    def make(real: Any) -> Any:
+        def new(self: Any, runs: list[str]) -> Any:
+            found = real(self, runs)
+            self._gone.extend(found)
+            return found
+
+        return new
+
+    return _wrap(pruning.Pruning, "_new", make)
+
+
+def _drained_in_vain() -> list[Change]:
+    def make(real: Any) -> Any:
+        def distribute(self: Any, brokers: Any, *more: Any) -> Any:
+            brokers = list(brokers)
+            draining = [one for one in brokers if one.draining]
+            for one in draining:
+                one.draining = False
+            try:
+                return real(self, brokers, *more)
+            finally:
+                for one in draining:
+                    one.draining = True
+
+        return distribute
+
+    return _wrap(grants.Grants, "distribute", make)
+
+
+def _recall_is_enough() -> list[Change]:
+    def make(real: Any) -> Any:
+        def flush(self: Any) -> Any:
+            effects = real(self)
+            for effect in effects:
+                if isinstance(effect, Send) and isinstance(effect.message, Recall):
+                    self.leasing.handed_back(self.cluster.brokers[effect.peer], effect.message.leases)
+            return effects
+
+        return flush
+
+    return _wrap(dispatch.Dispatch, "flush", make)
+
+
+def _rules(**changed: Any) -> Callable[[], list[Change]]:
+    def make(real: Any) -> Any:
+        return lambda self, epoch, last, rules, *more: real(self, epoch, last, replace(rules, **changed), *more)
+
+    return lambda: _wrap(cluster.Cluster, "__init__", make)
+
+
+def _any_window() -> list[Change]:
+    def make(real: Any) -> Any:
+        return lambda self, take: real(self, msgspec.structs.replace(take, window=2000))
+
+    return _wrap(charges.Charges, "_take", make)
+
+
+def _below_everything(plan: Any, at: int) -> set[int]:
+    return set(range(len(plan.nodes)))
+
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "an ended instance is adopted", "Epoch, lease, adoption", "adopted unless its instance has ended", _adopt_ended
@@ -446,14 +598,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("any session may speak", "Level-triggered", "sessions", _any_session),
     Mutant("gaps are not noticed", "Level-triggered", "messages per peer are numbered", _hide_gaps),
-    Mutant(
-        "numbers go on after a gap",
-        "Level-triggered",
-        "messages per peer are numbered",
-        lambda: [(routes, "MIDWAY", 0)],
-    ),
     Mutant("grants on their way are forgotten", "Level-triggered", "by credit", _more_credit),
-    Mutant("a late greeting is believed", "Level-triggered", "level-triggered", _late_greeting),
+    Mutant("an overtaken Hello is believed", "Level-triggered", "the whole state, as it is now", _late_hello),
     Mutant(
         "the Router's absence is silence",
         "Leases in time",
@@ -503,6 +649,61 @@ MUTANTS: tuple[Mutant, ...] = (
         "Pipeliners",
         "the Router's answers may be lost",
         lambda: [(charges.Charges, "repeat", _nothing)],
+    ),
+    Mutant(
+        "a lapsed lease is adopted", "Epoch, lease, adoption", "others may have been given its work", _lapsed_counts
+    ),
+    Mutant(
+        "what has lapsed is taken for dead", "Epoch, lease, adoption", "or lease + margin has passed", _lapsed_is_dead
+    ),
+    Mutant("work starts without a lease", "Leases in time", "nothing starts on a stale stamp", _works_lapsed),
+    Mutant("durations by the wall clock", "Time", "within an epoch only the monotonic one counts", _by_the_wall),
+    Mutant("delays are forgotten", "Time", "not before this fact + d", _no_delay),
+    Mutant("a lost Broker is a failure", "Budgets", "loss of a Broker has a budget of its own", _loss_is_failure),
+    Mutant("everything is charged", "Budgets", "lease kills count nowhere", _all_is_charged),
+    Mutant("hooks of a group beside its jobs", "Ending", "then hooks run", lambda: [(stops.Stops, "above", _false)]),
+    Mutant(
+        "hooks beside what a cancel stops", "Ending", "then hooks run", lambda: [(runs.OpenRun, "has_jobs", _false)]
+    ),
+    Mutant("a Take leaves facts out", "Pipeliners", "Takes are streamed", _forgets_the_backlog),
+    Mutant("the window is not kept", "Pipeliners", "a window per run", _any_window),
+    Mutant("any number of runs", "Pipeliners", "a global cap", _rules(open_runs=10**9)),
+    Mutant("watchers are told too early", "Watching", "facts, gap-free and replayable", _tells_watchers_too_early),
+    Mutant("values go before their run", "Stores and values", "goes after its prune is committed", _values_go_first),
+    Mutant("a drained Broker works on", "Budgets", "stops and drains", _drained_in_vain),
+    Mutant("a recall is taken for its answer", "Prefetch", "only HandedBack frees it", _recall_is_enough),
+    Mutant(
+        "a graft before anything",
+        "Judgement",
+        "only before descendants of the grafter",
+        lambda: [(graft, "descendants", _below_everything)],
+    ),
+    Mutant(
+        "any answer is honoured",
+        "Judgement",
+        "an invalid answer is a failure without retry",
+        lambda: [(progress, "problem_of", _nothing)],
+    ),
+    Mutant(
+        "a graft holds nobody up", "Judgement", "put before others", lambda: [(board.Board, "put_before", _nothing)]
+    ),
+    Mutant(
+        "a retry does everything anew",
+        "Rounds",
+        "what did not succeed, and what depends on it",
+        lambda: [(progress.Progress, "_kept", lambda self: {})],
+    ),
+    Mutant(
+        "a key holds nobody off",
+        "Requests",
+        "key is unique among runs not pruned",
+        lambda: [(admission.Admission, "_holder", _nothing)],
+    ),
+    Mutant(
+        "resources are not counted",
+        "DESIGN 4",
+        "only Brokers that have the resources",
+        lambda: [(members.BrokerMember, "has_room", _true)],
     ),
     Mutant(
         "the disk is never full",

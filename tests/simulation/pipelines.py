@@ -34,10 +34,10 @@ SMALL, MEDIUM, LARGE = b"\x81\xa1x\x01", b"\x81\xa1x\xd9\x40" + b"y" * 64, b"\x8
 """Run data: sent along, asked for (above `Rules.inline_data`), and too large for a packet together with a job's own."""
 
 
-def draw_run(random: Random, id: str, earlier: list[str]) -> RunSpec:
-    """One that a Plan can be made of."""
+def draw_run(random: Random, id: str, earlier: list[str], branches: float = 0.4) -> RunSpec:
+    """One that a Plan can be made of. `branches`: how likely it has some."""
     while True:
-        spec = _run(random, id, earlier)
+        spec = _run(random, id, earlier, branches)
         try:
             plan = Plan(spec.definition)
         except DefinitionError:
@@ -49,9 +49,9 @@ def changed(behaviour: Behaviour, **changes: Any) -> Behaviour:
     return replace(behaviour, **changes)
 
 
-def _run(random: Random, id: str, earlier: list[str]) -> RunSpec:
+def _run(random: Random, id: str, earlier: list[str], likely: float) -> RunSpec:
     count = random.choice([1, 2, 3, 4, 5, 6, 8])
-    branches = random.random() < 0.4
+    branches = random.random() < likely
     nodes, edges, behaviours = [], [], {}
     for at in range(count):
         parents = sorted(random.sample(range(at), min(at, random.choice([0, 1, 1, 2, 3]))))

@@ -178,6 +178,7 @@ class ClientHost(Host):
         for run, receipt in zip(runs, answer.receipts, strict=True):
             if not receipt.ok or receipt.run != run:
                 self.world.refused.add(run)
+                self.world.history.note("a key was held")
             if receipt.ok:
                 self.user.follows.add(receipt.run)
 
