@@ -356,3 +356,19 @@ def span(folder, seconds):
     began = time.time()
     time.sleep(seconds)
     note(folder, [current().job, began, time.time()])
+
+
+# Control --------------------------------------------------------------------------------------------------------------
+
+
+@worker
+def wait_for_file(file):
+    wait_for(file)
+
+
+@worker
+def needs_file(number):
+    folder = current().data["folder"]
+    note(folder, number)
+    assert number != 2 or os.path.exists(os.path.join(folder, "file")), "there is no file"
+    return number
