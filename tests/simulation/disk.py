@@ -52,6 +52,7 @@ class Archive:
         self.runs: dict[str, RunRows] = {}
         self.pruned: dict[str, Tombstone] = {}
         self.brokers: dict[str, str] = {}
+        self.draining: set[str] = set()
         self.answers: dict[str, tuple[bytes, bytes]] = {}
         self.epoch = 0
         self.last = 0
@@ -67,8 +68,10 @@ class Archive:
                 self.epoch = fact.epoch
             case Registered():
                 self.brokers[fact.identity] = fact.place
+                (self.draining.add if fact.draining else self.draining.discard)(fact.identity)
             case Unregistered():
                 self.brokers.pop(fact.identity, None)
+                self.draining.discard(fact.identity)
             case Pruned():
                 one = self.runs.pop(fact.run).standing
                 assert one.finished is not None, "an open run is not pruned"
@@ -247,6 +250,9 @@ class Journal:
 
     def registered(self) -> list[tuple[str, str]]:
         return sorted(self.archive.brokers.items())
+
+    def draining(self) -> set[str]:
+        return set(self.archive.draining)
 
     def close(self) -> None:
         """Nothing is open."""
