@@ -48,7 +48,7 @@ class Job:
     retry          Retry(...): try again
     timeout        seconds that an attempt may run
     queue_timeout  seconds that it may wait for a worker
-    role           only where this role is served
+    role           only where this role is served; or an expression, such as 'gpu && !shared'
     resources      what it needs there: {'cpu': 2, 'gpu': 1}
     limits         names of cluster-wide limits that it counts against
     priority       higher runs first

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Generic, NoReturn, Protocol, TypeVar, overload
 
-from .checks import Check, amount, amounts, fault, flag, number, one_of, seconds, text, texts, unknown, whole
+from .checks import Check, amount, amounts, fault, flag, number, one_of, seconds, show, text, texts, unknown, whole
 from .definition import CommandLine, GatherRule, RetryRule
 from .errors import DefinitionError
+from .requirement import SIGNS, RequirementError, requirement
 
 T = TypeVar("T")
 Fault = str | int | type[BaseException]
@@ -168,6 +169,18 @@ _COMMAND_PARTS: dict[str, Check] = {
     "dialect": one_of("", "alfred"),
 }
 
+
+def _role(where: str, option: str, value: Any) -> str:
+    """A name, or an expression that can be read. What has no sign of an expression is a name whatever it is."""
+    role = text(where, option, value)
+    try:
+        requirement(role)
+    except RequirementError as error:
+        if not SIGNS.isdisjoint(role):
+            raise DefinitionError(f"{where}: {option} {show(role)} cannot be read: {error}") from None
+    return role
+
+
 JOB_OPTIONS: dict[str, Check] = {
     "bind": one_of("store", "args", "named", "item", "gather", "literal"),
     "spread": flag,
@@ -176,7 +189,7 @@ JOB_OPTIONS: dict[str, Check] = {
     "retry": _of_kind(Retry, "a Retry, such as Retry(3, delay=1)"),
     "timeout": seconds,
     "queue_timeout": seconds,
-    "role": text,
+    "role": _role,
     "resources": amounts,
     "limits": texts,
     "priority": whole(-(2**31)),

@@ -18,6 +18,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 MAX_NESTING = 50
+SIGNS = frozenset('&|!(),"')
+"""A text with one of these is meant to be an expression."""
 _TOKEN = re.compile(
     r"""\s*(?:(?P<sign>&&|\|\||[,!()])"""
     r"""|(?P<figure>@\.?[\w.]+\s*(?:(?:[<>]=?|[=!]=?)\s*[\w.+-]+)?)"""

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.pipeline.errors import DefinitionError
+from headrace.pipeline.job import Job
 from headrace.pipeline.requirement import Part, RequirementError, all_of, requirement, wanted
 
 NAMES = ("linux", "mac", "slow", "gpu-2", "two words", "a*")
@@ -57,6 +59,17 @@ def test_what_is_no_requirement_is_said_with_its_place(text: str, what: str, at:
     assert what in str(caught.value)
     assert caught.value.at == at
     assert wanted(text) == Part("name", text)
+
+
+@pytest.mark.parametrize("role", ["a &&", "(a", "a | b", '"a'])
+def test_a_role_that_is_meant_as_an_expression_and_cannot_be_read_is_refused_where_it_is_written(role: str) -> None:
+    with pytest.raises(DefinitionError, match="job 'A': role .* cannot be read: "):
+        Job("A", role=role)
+
+
+@pytest.mark.parametrize("role", ["gpu", "gpu && !shared", "big machine", "größe<5"])
+def test_any_other_role_is_taken(role: str) -> None:
+    assert Job("A", role=role).role == role
 
 
 def test_several_requirements_are_one_in_which_nothing_stands_twice() -> None:

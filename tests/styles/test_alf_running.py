@@ -215,6 +215,23 @@ def test_services_say_which_broker_runs_a_command(daemons: Any) -> None:
     assert places == {"a/Action1": "broker", "b/Action1": "broker2", "c/Action1": "broker", "d/Action1": "broker2"}
 
 
+def test_commands_that_want_several_slots_share_those_of_a_broker(daemons: Any) -> None:
+    """Two at the same time would find the folder of the other; three are more than any Broker has."""
+    text = """Job -title x -subtasks {
+        Iterate i -from 1 -to 4 -template {
+            Task t$i -cmds { Cmd {sh -c {mkdir mine && sleep 0.1 && rmdir mine && echo %n}} -service render -atleast 2 }
+        }
+    }"""
+    with daemons.manager() as manager:
+        run = manager.wait(manager.start(loads(text)), 60)
+        assert (run.state, run.error) == ("success", None)
+        assert set(run.results.values()) == {2}
+        many = manager.start(loads("Job -title x -cmds { Cmd {true} -atleast 3 }"))
+        daemons.until(lambda: "slots" in str(manager.explain(many)), what="it is known what is missing")
+        manager.cancel(many)
+        manager.wait(many, 60)
+
+
 def test_a_service_that_nobody_offers_is_waited_for_and_explained(daemons: Any) -> None:
     with daemons.manager() as manager:
         pipeline = loads("Job -title x -cmds { Cmd {true} -service {mars} }").to_pipeline()
