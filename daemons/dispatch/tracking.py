@@ -211,10 +211,11 @@ class Tracking:
 
     def enqueue(self, run: OpenRun, message: Enqueue) -> None:
         """Attempts that may start: unless decided before a cancel, or for instances that are live or have ended. Hooks
-        were called by what had ended: a cancel that comes after that takes none of them back."""
+        of groups were called by what had ended: only a cancel that is about hooks takes them back."""
         run.acknowledge(message.seen)
         now, timers = self.cluster.now, self.cluster.timers
-        for ready in message.ready if message.control >= run.control else [one for one in message.ready if one.hook]:
+        late = message.control < run.control
+        for ready in [one for one in message.ready if not late or (one.hook and not run.shortened)]:
             key = (ready.job, ready.path)
             if key in run.live:
                 self.cluster.grants.complete(run.live[key], ready)

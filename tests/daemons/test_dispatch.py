@@ -396,6 +396,17 @@ def test_the_hook_of_a_group_comes_when_everything_that_a_cancel_stops_is_dead(w
     assert [one.job for one in world.assigned()] == ["A", "hook:always:group"]
 
 
+def test_a_hook_that_was_called_before_a_cancel_of_the_hooks_is_not_started(world: World) -> None:
+    """Seed 10331: it was granted after the cancel."""
+    world.submit("r1")
+    one = world.dispatch.cluster.runs["r1"]
+    world.conclude("r1", "failed", final=False)
+    world.control("cancel", "r1")
+    called = Ready("hook:always", (), 1, "W", b"t", hook=True)
+    world.say("pipeliner", Enqueue("r1", one.take, one.control - 1, one.last, [called]))
+    assert not one.live
+
+
 def test_a_pause_that_changed_nothing_does_nothing_when_it_is_repeated_after_a_resume(world: World) -> None:
     """Seed 1235: only what is recorded is remembered."""
     world.submit("r1")
