@@ -63,7 +63,7 @@ def test_what_is_no_requirement_is_said_with_its_place(text: str, what: str, at:
 
 @pytest.mark.parametrize("role", ["a &&", "(a", "a | b", '"a'])
 def test_a_role_that_is_meant_as_an_expression_and_cannot_be_read_is_refused_where_it_is_written(role: str) -> None:
-    with pytest.raises(DefinitionError, match="job 'A': role .* cannot be read: "):
+    with pytest.raises(DefinitionError, match=r"job 'A': role .* cannot be read: "):
         Job("A", role=role)
 
 
