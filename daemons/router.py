@@ -163,7 +163,7 @@ class Router:
         )
         self._dispatch = Dispatch(journal.epoch, journal.last, self.rules, welcome, now, wall)
         brokers = [identity for identity, _ in journal.registered()]
-        self._dispatch.restore(restored(journal.open_runs(), now, wall), brokers, journal.draining())
+        self._dispatch.restore(restored(journal.open_runs(), now, wall), brokers, journal.draining(), journal.paused())
         self._routes = Routes(self._api, journal.epoch)
         self._events = Broadcast(self._pub, journal.epoch)
         self._answers = Answers(journal.archive, self._dispatch.cluster, self.config, self._values)
@@ -422,6 +422,8 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(config) - CONFIG_KEYS)
     if unknown:
         raise ConfigError(f"Router config: unknown key {unknown[0]!r}; known are {', '.join(sorted(CONFIG_KEYS))}")
+    _check_seconds(config, "monitoring interval", least=0.001)
+    _check_seconds(config, "keep", least=0.0)
     store = config.get("store")
     if store is not None and not isinstance(store, Mapping):
         raise ConfigError(f"Router config: 'store' holds the keyword arguments of the StoreClass, not {store!r}")
@@ -429,3 +431,12 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(most, int) or isinstance(most, bool) or most < 0:
             raise ConfigError(f"Router config: limit {name!r} has to be a whole number from 0 on, not {most!r}")
     return config
+
+
+def _check_seconds(config: dict[str, Any], key: str, least: float) -> None:
+    """None stands for the default, or for never."""
+    value = config.get(key)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (number and least <= value < float("inf")):
+        what = "more than 0" if least else "0 or more"
+        raise ConfigError(f"Router config: {key!r} has to be a number of seconds, {what}, not {value!r}")

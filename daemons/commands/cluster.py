@@ -32,6 +32,12 @@ def print_status(status: Mapping[str, Any]) -> None:
     for name, values in (("router", router), ("rates", rates), ("limits", status.get("limits", {}))):
         if values:
             say(f"{name}: {facts_line(values)}")
+    paused = status.get("paused", {})
+    if names := [
+        *(["the cluster"] if paused.get("cluster") else []),
+        *(f"role {one}" for one in paused.get("roles", ())),
+    ]:
+        say(f"paused: {', '.join(names)}")
     for name in ("brokers", "pipeliners", "queues"):
         say()
         print_maps(name, status.get(name, ()))

@@ -36,41 +36,43 @@ def cancel_command(run: str, reason: str | None, as_json: bool, **given: Any) ->
     _done(as_json, "cancel", found, f"{found} is being cancelled")
 
 
-role_option = click.option("--role", help="everything of this role, of all runs, instead of one run")
 any_run_argument = click.argument("run", metavar="[ID]", required=False, shell_complete=complete_run)
+role_option = click.option("--role", help="everything that wants this role, of all runs, instead of one run")
+cluster_option = click.option("--cluster", "everything", is_flag=True, help="everything, of all runs")
 
 
-@command("pause", "headrace pause 3f9a", "headrace pause --role encode")
+@command("pause", "headrace pause 3f9a", "headrace pause --role encode", "headrace pause --cluster")
 @any_run_argument
 @role_option
+@cluster_option
 @json_option
 @settings(ClientConfig)
-def pause_command(run: str | None, role: str | None, as_json: bool, **given: Any) -> None:
-    """Pause a run: nothing new of it starts; what runs goes on."""
-    _one_of(run, role)
-    with connect(given) as cluster:
-        found = cluster.find(run) if run else None
-        cluster.pause(found, role=role)
-    _done(as_json, "pause", found, f"{found or f'role {role}'} is paused", role=role)
+def pause_command(run: str | None, role: str | None, everything: bool, as_json: bool, **given: Any) -> None:
+    """Pause a run, a role or the cluster: nothing new of it starts; what runs goes on."""
+    _switch("pause", "is paused", run, role, everything, as_json, given)
 
 
-@command("resume", "headrace resume 3f9a", "headrace resume --role encode")
+@command("resume", "headrace resume 3f9a", "headrace resume --role encode", "headrace resume --cluster")
 @any_run_argument
 @role_option
+@cluster_option
 @json_option
 @settings(ClientConfig)
-def resume_command(run: str | None, role: str | None, as_json: bool, **given: Any) -> None:
-    """Resume a paused run."""
-    _one_of(run, role)
+def resume_command(run: str | None, role: str | None, everything: bool, as_json: bool, **given: Any) -> None:
+    """Resume a run, a role or the cluster that is paused."""
+    _switch("resume", "goes on", run, role, everything, as_json, given)
+
+
+def _switch(
+    verb: str, now: str, run: str | None, role: str | None, everything: bool, as_json: bool, given: dict[str, Any]
+) -> None:
+    if (run is not None) + (role is not None) + everything != 1:
+        raise click.UsageError("give the ID of a run, or --role NAME, or --cluster")
     with connect(given) as cluster:
         found = cluster.find(run) if run else None
-        cluster.resume(found, role=role)
-    _done(as_json, "resume", found, f"{found or f'role {role}'} goes on", role=role)
-
-
-def _one_of(run: str | None, role: str | None) -> None:
-    if (run is None) == (role is None):
-        raise click.UsageError("give the ID of a run, or --role NAME")
+        (cluster.pause if verb == "pause" else cluster.resume)(found, role=role)
+    subject = found or (f"role {role}" if role is not None else "the cluster")
+    _done(as_json, verb, found, f"{subject} {now}", role=role)
 
 
 @command("retry", "headrace retry 3f9a")

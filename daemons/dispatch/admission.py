@@ -12,11 +12,23 @@ from collections.abc import Mapping
 import msgspec
 
 from ...pipeline.definition import RunOptions
-from ...pipeline.facts import Accepted, Cancelled, Parent, Paused, Pruned, Released, Reopened, RunError, Verdict
+from ...pipeline.facts import (
+    Accepted,
+    Cancelled,
+    Parent,
+    Paused,
+    Pruned,
+    Released,
+    Reopened,
+    RunError,
+    Switched,
+    Verdict,
+)
 from ...pipeline.subruns import OVERDUE
 from ..protocol import Control, Done, Endings, Failed, Follow, Receipt, RunEnd, Submission, Submit, Submitted
 from .cluster import Answer, Cluster, Known
 from .leasing import Leasing
+from .queues import Shape
 from .runs import OpenRun
 from .tracking import Tracking
 
@@ -69,7 +81,9 @@ class Admission:
 
     def control(self, client: str, message: Control, known: Mapping[str, Known]) -> None:
         run = self.cluster.runs.get(message.run)
-        if run is None:
+        if not message.run and message.verb in ("pause", "resume"):
+            self._switch(client, message)
+        elif run is None:
             self.cluster.send(client, _closed(message, self._known(message.run, known)))
         elif self.cluster.stalled:
             self.cluster.send(client, Failed(message.id, "busy", self.cluster.stalled, BUSY_PAUSE))
@@ -297,8 +311,29 @@ class Admission:
         if run.paused != on or answer is not None:  # what changes nothing now must not do so when it is repeated
             run.paused = on
             self.cluster.record(run, Paused(self.cluster.wall, run.control, on), answer=answer)
-            if not on:
+            if on:
+                self.leasing.ask_back(lambda item: item.run.pausing() is run)
+            else:
                 self._wake(run)
+
+    def _switch(self, client: str, message: Control) -> None:
+        """Pause a role or the cluster, or let it go on."""
+        cluster, role, on = self.cluster, message.argument, message.verb == "pause"
+        if cluster.stalled:
+            cluster.send(client, Failed(message.id, "busy", cluster.stalled, BUSY_PAUSE))
+            return
+        if role is not None and not role.strip():
+            cluster.send(
+                client, Failed(message.id, "invalid", f"{message.verb} needs the name of a role, not {role!r}")
+            )
+            return
+        done = Done(message.id, "paused" if on else "running")
+        if cluster.queues.switches.is_on(role) != on:
+            cluster.queues.turn(role, on)
+            cluster.record(None, Switched(role, on, cluster.wall), answer=remembered(message, done))
+            if on:
+                self.leasing.ask_back(lambda item: bool(cluster.queues.switches.keeps(Shape.of(item.ready).role)))
+        cluster.send(client, done)
 
     def _wake(self, run: OpenRun) -> None:
         self.cluster.queues.wake(run)

@@ -198,6 +198,7 @@ class Answers:
             ],
             "limits": {name: [cluster.queues.used[name], most] for name, most in cluster.queues.limits.items()},
             "rates": dict(cluster.counts),
+            "paused": {"cluster": cluster.queues.switches.everything, "roles": sorted(cluster.queues.switches.roles)},
         }
 
     # Values -----------------------------------------------------------------------------------------------------

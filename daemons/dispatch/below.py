@@ -198,6 +198,3 @@ class Below:
                 assert runs.get(child_name) is child and place is not None, f"{child_name} is not open below {run.id}"
                 waiting = run.live.get((place.job, place.path))
                 assert waiting is not None and waiting.child == child_name, f"nobody waits for {child_name}"
-
-
-

@@ -193,6 +193,12 @@ class Leasing:
         held = sum(len(broker.leases) for broker in found)
         self.cluster.send(client, Done(request, f"draining, {held} jobs still run there" if on else "taking jobs"))
 
+    def ask_back(self, kept: Callable[[Item], bool]) -> None:
+        """What is not to start any more, and waits in the pipe of a Broker, is asked back."""
+        for broker in self.cluster.brokers.values():
+            if waiting := [item for item in broker.waiting.values() if kept(item)]:
+                self.cluster.ask(ask_back(broker, waiting))
+
     def leave(self, broker: BrokerMember, why: str) -> None:
         """An orderly goodbye: what it held never ends there, uncharged."""
         for item in reversed(list(broker.leases.values())):

@@ -67,9 +67,16 @@ class Dispatch:
         self.leasing.ask_anew = self.tracking.ask_anew
         self.tracking.after_finish = self._finished
 
-    def restore(self, runs: Iterable[OpenRun], brokers: Iterable[str], draining: Iterable[str] = ()) -> None:
-        """What the journal says at start: open runs in their order, Brokers that may still run their jobs, and those
-        of them that are to run empty."""
+    def restore(
+        self,
+        runs: Iterable[OpenRun],
+        brokers: Iterable[str],
+        draining: Iterable[str] = (),
+        paused: Iterable[str | None] = (),
+    ) -> None:
+        """What the journal says at start: open runs in their order, Brokers that may still run their jobs, those of
+        them that are to run empty, and the roles that are paused (None: the whole cluster is)."""
+        self.cluster.queues.switches.restore(paused)
         for run in runs:
             self.cluster.runs[run.id] = run
         for run in list(self.cluster.runs.values()):

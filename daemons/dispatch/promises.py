@@ -51,7 +51,7 @@ class Promise:
     @property
     def stands(self) -> bool:
         """It waits, and may start."""
-        return self.item.state is State.QUEUED and self.item.queue is self.queue and not self.item.run.blocked()
+        return self.item.state is State.QUEUED and self.item.queue is self.queue and not self.queue.blocked()
 
     def goes_after(self, queue: RunQueue) -> bool:
         return queue.priority > self.queue.priority if self.aged else queue.key < self.key

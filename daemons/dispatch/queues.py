@@ -17,10 +17,12 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...pipeline.subruns import COLLECT, PREPARE
 from ...pipeline.task import COMMAND, Ready
 from .aisles import Aisle, Kind
 from .items import Item, State
 from .promises import Promises
+from .switches import Switches
 from .tally import Tally
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ AGEING = 60.0
 """Seconds of waiting that are worth one point of priority."""
 SPARE_LANES = 64
 """As many lanes may stand empty before any is dropped."""
+
+
+_OURS = {COMMAND: "a command", PREPARE: "the data of a sub-run", COLLECT: "the results of a sub-run"}
 
 
 class Shape(NamedTuple):
@@ -54,7 +59,7 @@ class Shape(NamedTuple):
         return bool(self.resources or self.limits)
 
     def __str__(self) -> str:
-        parts = ["a command" if self.worker == COMMAND else f"worker {self.worker}"]
+        parts = [_OURS.get(self.worker, f"worker {self.worker}")]
         if self.role is not None:
             parts.append(f"role {self.role}")
         parts += [f"{amount:g} {name}" for name, amount in self.resources]
@@ -81,6 +86,10 @@ class RunQueue:
     def __lt__(self, other: RunQueue) -> bool:
         return self.key < other.key
 
+    def blocked(self) -> bool:
+        """Nothing of it may be started now."""
+        return self.lane.paused or self.run.blocked()
+
     def head(self) -> Item | None:
         items = self.items
         while items:
@@ -94,11 +103,13 @@ class RunQueue:
 class Lane:
     """All queued items of one shape."""
 
-    __slots__ = ("aisles", "heap", "number", "queues", "scarce", "served", "shape", "size")
+    __slots__ = ("aisles", "heap", "number", "paused", "queues", "scarce", "served", "shape", "size")
 
     def __init__(self, shape: Shape, number: int = 0) -> None:
         self.shape = shape
         self.number = number
+        self.paused = False
+        """Its role is, or everything."""
         self.scarce = shape.exclusive or shape.role is not None
         """What its items need can be used up by others."""
         self.served = float("-inf")
@@ -126,7 +137,7 @@ class Lane:
             if queue.head() is None:
                 queue.waiting = False
                 heappop(heap)
-            elif queue.run.blocked():
+            elif queue.blocked():
                 queue.waiting = False
                 set_aside(heappop(heap))
             else:
@@ -143,6 +154,7 @@ class Queues:
         self.lanes: dict[Shape, Lane] = {}
         self.size = 0
         self._aside: dict[str, dict[RunQueue, None]] = {}
+        self.switches = Switches()
         self.tally = Tally()
         self.promises = Promises(self)
         self._made = 0
@@ -190,9 +202,20 @@ class Queues:
         if queue.priority:
             self.tally.add(queue.priority, -1)
 
+    def turn(self, role: str | None, on: bool) -> None:
+        """Pause a role, or (None) everything; or let it go on."""
+        self.switches.turn(role, on)
+        for lane in self.lanes.values():
+            lane.paused = bool(self.switches.keeps(lane.shape.role))
+        for run in list(self._aside) if not on else ():
+            self._wake(run)
+
     def wake(self, run: OpenRun) -> None:
         """The run may start items again."""
-        for queue in self._aside.pop(run.id, ()):
+        self._wake(run.id)
+
+    def _wake(self, run: str) -> None:
+        for queue in self._aside.pop(run, ()):
             if not queue.waiting and queue.head() is not None:
                 queue.lane.enter(queue)
 
@@ -236,7 +259,7 @@ class Queues:
             if aisle.heap and not aisle.exclusive and broker.has_role(aisle.kind.role)
             for lane in aisle.standing
             for queue in lane.heap
-            if queue.head() is not None and not queue.run.blocked()
+            if queue.head() is not None and not queue.blocked()
         ]
         return max(found, default=None)
 
@@ -276,7 +299,7 @@ class Queues:
             self.tally.add(queue.priority, 1)
         if queue.waiting:
             return
-        if queue.run.blocked():
+        if queue.blocked():
             self._set_aside(queue)
         else:
             queue.lane.enter(queue)
@@ -291,6 +314,7 @@ class Queues:
                 self._sweep()
             self._made += 1
             lane = self.lanes[shape] = Lane(shape, self._made)
+            lane.paused = bool(self.switches.keeps(shape.role))
             for broker in self._brokers:
                 self._place(broker, lane)
         return lane

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ...pipeline.requirement import wanted
-from ...pipeline.task import COMMAND
 from .items import Item, State
 from .queues import Lane, Shape
 
@@ -22,6 +21,8 @@ NAMED = 3
 def why_waiting(cluster: Cluster, item: Item) -> str:
     """Why an item that is held or queued does not run."""
     if why := item.run.why_blocked():
+        return why
+    if why := cluster.queues.switches.keeps(Shape.of(item.ready).role):
         return why
     if item.state is State.HELD:
         return _why_held(cluster, item)
@@ -77,7 +78,7 @@ def _closest(brokers: list[BrokerMember], shape: Shape) -> str:
     """What the Brokers lack that come closest."""
     able = [broker for broker in brokers if shape.worker in broker.workers]
     if not able:
-        names = sorted({name for broker in brokers for name in broker.workers if name != COMMAND})
+        names = sorted({name for broker in brokers for name in broker.workers if not name.startswith("!")})
         shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
         return f"the connected ones have {shown or 'no workers'}"
     lacks = {broker.place: _lacks(broker, shape) for broker in able}
