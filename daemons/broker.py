@@ -23,6 +23,7 @@ from ..workers.cache.place import LARGEST, LONGEST
 from ..workers.messages import Ended, Leave, Stop
 from ..workers.pool import PoolEvent, Said, SlotBroken, SlotDown, SlotUp, lease_of, pack
 from ..workers.pools.local import LocalPool
+from ..workers.shortening import LIMIT
 from .addresses import Address, connect_address
 from .folders import data_folder
 from .loop import Link, Stopper, new_id, place, settle_down
@@ -38,6 +39,7 @@ from .slots.residence import Residence
 from .slots.slot import Attempt
 from .slots.units import VISIBLE, environment, offer_of
 from .slots.usercode import DEFAULT_MODULE, module_names, store_name
+from .tidying import KEEP, Tidying
 
 NEVER = float("inf")
 TRIAL = 0.5
@@ -57,6 +59,7 @@ class Broker:
     number of `gpu`, or a list of names, are units of their own: each job gets its own ones, and is told which.
     `cache`: the folder of the content cache, by default beside the Router's values; it holds `cache_size` bytes and
     what was used in the last `cache_keep` seconds.
+    `output_limit`: bytes that are kept of what an attempt prints; `output_keep`: seconds that output of Brokers stays.
     `broadcast`, `poll_time` and `insecure` are not needed here; they stand for those who give them to every daemon.
     """
 
@@ -79,6 +82,8 @@ class Broker:
         cache: str | os.PathLike[str] | None = None,
         cache_size: float = LARGEST,
         cache_keep: float = LONGEST,
+        output_limit: int = LIMIT,
+        output_keep: float = KEEP,
     ) -> None:
         self.api = connect_address(api)
         self.broadcast = connect_address(broadcast)
@@ -94,7 +99,9 @@ class Broker:
         amounts = {"slots": float(self.number_of_workers), **amounts}
         self._slots = Slots(Offer(self.number_of_workers, place(), __version__, roles, amounts, units))
         kept = str(Path(cache).expanduser().absolute()) if cache else None
-        self._outfit = Outfit(self.workers, self.store, self.data, kept, cache_size, cache_keep)
+        self._outfit = Outfit(self.workers, self.store, self.data, kept, cache_size, cache_keep, output_limit)
+        self._output_limit, self._output_keep = output_limit, output_keep
+        self._tidying: Tidying | None = None
         self._session = Session(new_id(), lambda: self._slots.hello(clock.now()), new_id)
         self._stopper = Stopper()
         self._said: list[ToRouter] = []
@@ -118,6 +125,7 @@ class Broker:
     def _serve(self, residence: Residence) -> None:
         self._pool = LocalPool(tree=residence.tree, lock=residence.lock)
         self._observer = Observer(self._pool, self.number_of_workers, self.logger, self.api)
+        self._tidying = Tidying(self._outfit.output, self._output_limit, self._output_keep, clock.now())
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._link = Link(context, self.api)
         try:
@@ -165,6 +173,8 @@ class Broker:
             self._receive(self._session.receive(envelope, now), now)
         self._carry_out(slots.tick(now), now)
         self._observer.tick(slots.slots, now)
+        if self._tidying is not None:
+            self._tidying.due(slots.slots, now)
         if now >= self._trial_at:
             self._try_workers()
         self._settle(now)

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from ..pipeline.errors import ConfigError
 from ..workers.cache.place import LARGEST, LONGEST
+from ..workers.shortening import LIMIT
 from .settings import (
     Setting,
     address,
@@ -92,6 +93,8 @@ class BrokerConfig(DaemonConfig):
     )
     cache_size: int = setting(LARGEST, size, "bytes that the content cache keeps, as 500MB or 10GiB")
     cache_keep: float = setting(LONGEST, seconds, "how long it keeps what is not used")
+    output_limit: int = setting(LIMIT, size, "bytes that are kept of one attempt's output: its beginning and end")
+    output_keep: float = setting(30 * 86400.0, seconds, "how long output folders of former Brokers stay; 0 is for ever")
     insecure: bool = setting(False, flag, "talk to a Router on another host, unencrypted and unchecked")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..workers.shortening import shorten
 from .protocol import Output, ReadOutput
 
 
@@ -17,16 +18,20 @@ class OutputReader:
 
     def __init__(self, folder: Path, own: Path) -> None:
         self._folder = folder
-        self._own = own
+        self.own = own
         self._begins: dict[int, tuple[Path, int]] = {}
         """By slot: the file, and where in it the output of the attempt begins that runs or comes next."""
+        self._cut: dict[int, tuple[int, int]] = {}
+        """By slot: what has gone out of the middle of that: (where, how many bytes)."""
 
     def up(self, slot: int) -> None:
         """A new process: what its predecessor and its own start have written is no attempt's."""
         newest = self._newest(slot)
         self._begins[slot] = newest, _size(newest)
+        self._cut.pop(slot, None)
 
     def ended(self, slot: int, log: tuple[str, int, int] | None) -> None:
+        self._cut.pop(slot, None)
         if log is not None:
             file, offset, length = log
             self._begins[slot] = Path(file), offset + length
@@ -35,21 +40,33 @@ class OutputReader:
         """`slot`: where the attempt runs, None while it waits for its turn."""
         if slot is None:
             return Output(wanted.id, runs=True)
+        file, begin = self._of_slot(slot)
+        offset = wanted.offset
+        at, gone = self._cut.get(slot, (0, 0))
+        if offset > at:
+            offset = max(at, offset - gone)
+        data, missing = _read(file, begin + offset, wanted.size)
+        return Output(wanted.id, data, missing, runs=True)
+
+    def trim(self, slot: int, limit: int) -> None:
+        """What the attempt that runs has written so far loses its middle, when it is far too long."""
+        file, begin = self._of_slot(slot)
+        if _size(file) - begin > 2 * limit and (gone := shorten(str(file), begin, limit, wait=False)):
+            self._cut[slot] = limit // 2, self._cut.get(slot, (0, 0))[1] + gone
+
+    def _of_slot(self, slot: int) -> tuple[Path, int]:
         newest = self._newest(slot)
         file, begin = self._begins.get(slot, (newest, 0))
-        if file != newest:  # it was full
-            file, begin = newest, 0
-        data, missing = _read(file, begin + wanted.offset, wanted.size)
-        return Output(wanted.id, data, missing, runs=True)
+        return (file, begin) if file == newest else (newest, 0)  # the one before was full
 
     def of_ended(self, wanted: ReadOutput) -> Output:
         return read_file(self._folder, wanted)
 
     def _newest(self, slot: int) -> Path:
-        first = self._own / f"worker-{slot}.log"
-        numbers = [path.suffixes[0][1:] for path in self._own.glob(f"worker-{slot}.*.log")]
+        first = self.own / f"worker-{slot}.log"
+        numbers = [path.suffixes[0][1:] for path in self.own.glob(f"worker-{slot}.*.log")]
         number = max((int(one) for one in numbers if one.isdigit()), default=0)
-        return self._own / f"worker-{slot}.{number}.log" if number else first
+        return self.own / f"worker-{slot}.{number}.log" if number else first
 
 
 def read_file(folder: Path, wanted: ReadOutput) -> Output:

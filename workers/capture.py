@@ -1,8 +1,9 @@
 """Capture: where the output of a worker process goes, and which part of it belongs to which attempt.
 
 File descriptors 1 and 2 point at one file that is only ever appended to, so that `print`, logging, C libraries and
-child processes end up in one place, in order. An attempt's output is a file, an offset and a length. A file that has
-become too large is followed by another one, between two attempts; the one before it is kept, older ones are removed.
+child processes end up in one place, in order. An attempt's output is a file, an offset and a length; what is too long
+loses its middle (`shortening`). A file that has become too large is followed by another one, between two attempts; the
+one before it is kept, older ones are removed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+
+from .shortening import LIMIT, shorten
 
 MAX_SIZE = 16 * 1024 * 1024
 TAIL = 4096
@@ -23,9 +26,10 @@ Region = tuple[str, int, int]
 class Capture:
     """The output files of one worker process: `worker-0.log`, then `worker-0.1.log` and so on."""
 
-    def __init__(self, path: str, max_size: int = MAX_SIZE) -> None:
+    def __init__(self, path: str, max_size: int = MAX_SIZE, limit: int = LIMIT) -> None:
         self._first = Path(path)
         self._max_size = max_size
+        self._limit = limit
         self._first.parent.mkdir(parents=True, exist_ok=True)
         self._number = max((number for number, _ in self._files()), default=0)
         self._start = 0
@@ -44,7 +48,9 @@ class Capture:
         if size is None:
             self._mend()
             return None
-        start, self._start = self._start, size
+        if size - self._start > self._limit:
+            size -= shorten(self.file, self._start, self._limit)
+        start, self._start = min(self._start, size), size
         if size == start:
             return None
         region = (self.file, start, size - start)

@@ -11,6 +11,7 @@ import msgspec
 
 from ..pipeline.task import Assignment, Given, Outcome, RunHeader, Want
 from .cache.place import LARGEST, LONGEST
+from .shortening import LIMIT
 
 # Broker to worker process, by packet --------------------------------------------------------------------------------
 
@@ -122,6 +123,8 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     """The values folder; None: large values are refused with a clear failure."""
     output: str | None = None
     """The file that stdout, stderr and logging of this process go to."""
+    output_limit: int = LIMIT
+    """Bytes that are kept of one attempt's output."""
     slot: int = 0
     monitor: bool = False
     """True: this process runs no jobs; it gives `Monitoring` records to the store."""

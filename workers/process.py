@@ -180,7 +180,7 @@ def _redirected(settings: Settings) -> Capture | None:
         return None
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-    capture = Capture(settings.output)
+    capture = Capture(settings.output, limit=settings.output_limit)
     capture.install()
     faulthandler.enable()  # a crash leaves its stack in the file, as evidence
     return capture

@@ -100,6 +100,8 @@ def broker_command(lifeline: bool, **given: Any) -> None:
             cache=made.cache,
             cache_size=made.cache_size,
             cache_keep=made.cache_keep,
+            output_limit=made.output_limit,
+            output_keep=made.output_keep,
         )
 
     serve(made, lifeline, build)

@@ -1,6 +1,9 @@
 """Pruning: finished runs leave the journal when they were asked to, or when they are older than the default keep.
 
-A tombstone of one row stays for each. The values of a run go after its prune is on disk, a few runs per turn.
+A tombstone of one row stays for each. The values of a run go after its prune is on disk, a few runs per turn. Should
+the Router end in between, they are left behind without a run that they belong to; so are those that an attempt writes
+when its run is pruned already. Once a day the values folder is compared with the journal: what belongs to no run there,
+and was not written to for a day, goes as well.
 """
 
 from __future__ import annotations
@@ -22,6 +25,10 @@ KEEP = 30 * 86400.0
 EVERY = 3600.0
 AT_ONCE = 1000
 FOLDERS_PER_TURN = 20
+SETTLED = 60.0
+"""Seconds after the start, when there is time to look at the values folder."""
+DAY = 86400.0
+SUSPECTS_PER_TURN = 200
 
 
 class Pruning:
@@ -35,6 +42,9 @@ class Pruning:
         self._gone: deque[str] = deque()
         self._going: set[str] = set()
         """Pruned, and the disk has not said so yet: the archive still shows them."""
+        self._next_look = now + SETTLED
+        self._suspects: deque[str] = deque()
+        """Runs that have values and may be unknown to the journal."""
 
     def asked(self, control: Control, wall: float) -> list[str]:
         """The runs that a request is about: one by its id, or all that ended so many seconds ago (`argument`)."""
@@ -57,6 +67,7 @@ class Pruning:
 
     def due(self, now: float, wall: float) -> list[str]:
         """What the default keep lets go, looked up once an hour (and again at once while there is more)."""
+        self._find_orphans(now, wall)
         if not self._keep or now < self._next:
             return []
         runs = self._new(self._archive.ended_before(wall - self._keep, AT_ONCE))
@@ -70,6 +81,20 @@ class Pruning:
             if isinstance(record.fact, Pruned):
                 self._going.discard(record.fact.run)
                 self._gone.append(record.fact.run)
+
+    def _find_orphans(self, now: float, wall: float) -> None:
+        """Values that belong to no run, some of the folder per turn."""
+        if now >= self._next_look:
+            self._next_look = now + DAY
+            self._suspects.extend(self._values.runs())
+        if not self._suspects:
+            return
+        some = [self._suspects.popleft() for _ in range(min(SUSPECTS_PER_TURN, len(self._suspects)))]
+        known = {summary.run for summary in self._archive.known(some)}
+        for run in some:
+            if run not in known and self._values.last_written(run) < wall - DAY:
+                logger.warning("removing values of run %s, which the journal does not know (any more)", run)
+                self._gone.append(run)
 
     def _new(self, runs: list[str]) -> list[str]:
         runs = [run for run in runs if run not in self._going]

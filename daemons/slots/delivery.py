@@ -26,14 +26,14 @@ class Delivery:
 
     def add(self, attempt: Attempt, outcome: Outcome) -> None:
         self.kept[outcome.lease] = attempt, outcome
-        self._bytes += len(outcome.result)
+        self._bytes += _weight(outcome)
         self._fresh.append(outcome)
 
     def noted(self, leases: list[int]) -> None:
         for lease in leases:
             found = self.kept.pop(lease, None)
             if found is not None:
-                self._bytes -= len(found[1].result)
+                self._bytes -= _weight(found[1])
                 self._told.pop(lease, None)
 
     def fresh(self, now: float) -> list[Outcome]:
@@ -61,3 +61,13 @@ class Delivery:
         self._fresh = []
         self._told = dict.fromkeys(self.kept, now)
         return tuple(outcome for _, outcome in self.kept.values())
+
+
+def _weight(outcome: Outcome) -> int:
+    """Bytes of what can be large: the result, what it grafts, and what there is to say about a failure."""
+    size, error, signs = len(outcome.result), outcome.error, outcome.signs
+    if error is not None:
+        size += len(error.message) + len(error.traceback) + len(error.log_tail)
+    if signs is not None:
+        size += len(signs.graft or b"") + sum(map(len, signs.keys.values()))
+    return size

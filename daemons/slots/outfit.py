@@ -14,6 +14,7 @@ from ...stores.values import ID_FILE, ValuesFolder
 from ...workers.cache.place import LARGEST, LONGEST
 from ...workers.cache.place import NAME as CACHE
 from ...workers.messages import Settings
+from ...workers.shortening import LIMIT
 from ..output import OutputReader
 from ..protocol import Welcome
 from .usercode import DEFAULT_MODULE
@@ -35,6 +36,7 @@ class Outfit:
         cache: str | None = None,
         cache_size: float = LARGEST,
         cache_keep: float = LONGEST,
+        output_limit: int = LIMIT,
     ) -> None:
         self._store = store
         self._data = data
@@ -46,6 +48,7 @@ class Outfit:
             folder=os.getcwd(),
             cache_size=cache_size,
             cache_keep=cache_keep,
+            output_limit=output_limit,
         )
         self.output = OutputReader(self._folder.parent, self._folder)
         self.settings: Settings | None = None

@@ -19,10 +19,11 @@ from headrace.daemons.protocol import (
     Welcome,
 )
 from headrace.daemons.slots.deaths import GRACE
-from headrace.daemons.slots.delivery import MOST
+from headrace.daemons.slots.delivery import MOST, MOST_BYTES
 from headrace.daemons.slots.orders import Fail, Guard, Interrupt, KillTree, Reply, TakeBack, Tell
 from headrace.daemons.slots.slot import State
 from headrace.pipeline.errors import ProtocolError
+from headrace.pipeline.facts import Failure
 from headrace.pipeline.task import COMMAND, Given, Needs, Outcome, Want
 from headrace.workers.messages import Ended, Fetch, Large, Progress, Resend
 from headrace.workers.messages import Fetched as Answer
@@ -768,3 +769,19 @@ def test_a_pipe_that_was_full_and_is_emptied_takes_work_again() -> None:
     assert sorted(bench.handed_back()) == list(range(10, 18))
     bench.run(20)
     assert sum(len(pipe) for pipe in bench.pipes) == 1
+
+
+def test_what_failures_say_counts_as_what_is_kept() -> None:
+    bench = Bench()
+    bench.teach(0.001)
+    long = Failure("ValueError", "spam", "x" * (MOST_BYTES // 2 + 1))
+    for lease in (10, 11):
+        bench.run(lease)
+        slot = next(slot.number for slot in bench.machine.slots if slot.fifo)
+        bench.read(slot)
+        bench.turn(bench.machine.heard(Said(slot, Ended(Outcome(lease, "failed", error=long))), bench.now))
+    assert bench.machine.delivery.full and bench.credit() == (0, 0)
+    bench.handle(Noted([10]))
+    assert not bench.machine.delivery.full
+    bench.handle(Noted([11, 1]))
+    assert bench.machine.delivery._bytes == 0

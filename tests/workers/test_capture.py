@@ -142,3 +142,28 @@ def test_output_that_user_code_has_closed_is_there_again_for_the_next_attempt(tm
         tmp_path / "worker-0.log",
     )
     assert told == "from print\nfrom stderr\nfrom a child\n"
+
+
+def test_the_output_of_one_attempt_is_bounded_and_says_what_is_missing(tmp_path: Path) -> None:
+    told = run(
+        """
+        capture = Capture(sys.argv[1], limit=1000)
+        capture.install()
+        print("first attempt")
+        first = capture.attempt_ended()
+        print("begin")
+        for _ in range(100):
+            print("x" * 99)
+        print("end")
+        second = capture.attempt_ended()
+        print("third attempt")
+        third = capture.attempt_ended()
+        texts = [open(file, "rb").read()[offset:offset + length] for file, offset, length in (first, second, third)]
+        os.write(9, repr(texts).encode())
+        """,
+        tmp_path / "logs" / "worker-0.log",
+    )
+    first, second, third = eval(told)
+    assert (first, third) == (b"first attempt\n", b"third attempt\n")
+    assert second.startswith(b"begin\n") and second.endswith(b"x\nend\n") and len(second) < 1100
+    assert b"\n... 9010 bytes of output were cut here ...\n" in second
