@@ -29,6 +29,8 @@ class Following:
         self._timeout = timeout
         self._ended = ended
         self._unanswered = 0
+        self._wanted: set[str] = set()
+        """Followed by somebody before their submission is acknowledged."""
 
     # Runs ------------------------------------------------------------------------------------------------------------
 
@@ -38,16 +40,23 @@ class Following:
             for submission in submit.submissions:
                 self.runs.setdefault(submission.run, False)
 
-    def given_up(self, submit: Submit) -> None:
+    def given_up(self, submit: Submit) -> list[str]:
+        """No answer came. Those that somebody has asked to follow all the same are to be asked after: they may run."""
+        wanted: list[str] = []
         for submission in submit.submissions:
             if self.runs.get(submission.run) is False:
                 del self.runs[submission.run]
+                if submission.run in self._wanted:
+                    wanted.append(submission.run)
+            self._wanted.discard(submission.run)
+        return wanted
 
     def acknowledged(self, submit: Submit, told: Submitted) -> list[str]:
         """The Router follows what it has newly accepted. The others, to be asked after: their ends may be long told."""
         if not submit.follow:
             return []
         existing: list[str] = []
+        self._wanted.difference_update(submission.run for submission in submit.submissions)
         for submission, receipt in zip(submit.submissions, told.receipts, strict=False):
             if receipt.ok and receipt.run == submission.run:
                 if submission.run in self.runs:
@@ -59,7 +68,10 @@ class Following:
         return existing
 
     def add(self, runs: Iterable[str]) -> None:
-        self.runs.update(dict.fromkeys(runs, True))
+        """Of one whose submission is not acknowledged, that the Router does not know it yet means nothing."""
+        for run in runs:
+            if self.runs.setdefault(run, True) is False:
+                self._wanted.add(run)
 
     def to_ask_after(self) -> list[str]:
         return [run for run, acknowledged in self.runs.items() if acknowledged]

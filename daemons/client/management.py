@@ -91,7 +91,7 @@ class Management:
         until = None if timeout is None else self.conversation.clock() + timeout
         self.book.wait_for(run)
         try:
-            if run not in requests.following.runs:
+            if not requests.following.runs.get(run):
                 requests.follow([run])
             yield from self.conversation.listen(run, lambda: self.book.end_of(run) is not None, until)
             end = self.book.end_of(run)

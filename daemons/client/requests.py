@@ -102,8 +102,8 @@ class Requests:
         """Nobody waits for it any more. What it asked for may happen all the same."""
         self._answers.pop(request, None)
         pending = self._under_way.remove(request)
-        if pending and isinstance(pending.message, Submit):
-            self.following.given_up(pending.message)
+        if pending and isinstance(pending.message, Submit) and (wanted := self.following.given_up(pending.message)):
+            self.follow(wanted)
 
     def follow(self, runs: list[str]) -> None:
         """Tell of the ends of these runs, at once of those that have ended."""

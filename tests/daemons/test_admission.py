@@ -23,7 +23,17 @@ from headrace.daemons.protocol import (
     Take,
 )
 from headrace.pipeline.definition import RunOptions
-from headrace.pipeline.facts import Cancelled, Finished, Paused, Pruned, Released, Reopened, Returned, RunError
+from headrace.pipeline.facts import (
+    Accepted,
+    Cancelled,
+    Finished,
+    Paused,
+    Pruned,
+    Released,
+    Reopened,
+    Returned,
+    RunError,
+)
 from headrace.pipeline.task import Outcome
 
 
@@ -113,6 +123,39 @@ def test_run_data_of_any_size_is_in_the_journal_and_only_small_data_stays_in_mem
     submit(world, "r2")
     assert not world.runs["r2"].has_data
     assert [record.data for record in world.records] == [b"data", None]
+
+
+def test_the_same_id_with_another_body_is_refused_and_harms_nobody(world: World) -> None:
+    submit(world, "r1")
+    digest = world.facts(Accepted)[0].digest
+    known = {"r1": Known("r1", "success", digest=digest)}
+    others = [
+        Submission("r1", b"another definition"),
+        Submission("r1", b"definition", RunOptions(priority=1)),
+        Submission("r1", b"definition", data=b""),
+    ]
+    later = World()
+    for at, end in ((world, {}), (later, known)):
+        for other in others:
+            at.dispatch.submit("client", Submit("ask", [other]), end, {})
+            at.flush()
+            (receipt,) = at.last("client", Submitted).receipts
+            assert not receipt.ok and receipt.existed and "r1 is there already, and is another one" in receipt.reason
+        assert [one.existed and one.ok for one in submit(at, "r1", known=end).receipts] == [True]
+    assert len(world.facts(Accepted)) == 1 and not later.facts(Accepted)
+
+
+def test_of_a_run_whose_body_nobody_knows_any_more_a_repeat_is_taken_at_its_word(world: World) -> None:
+    world.dispatch.submit("client", Submit("ask", [Submission("r1", b"x")]), {"r1": Known("r1", "success")}, {})
+    world.flush()
+    assert world.last("client", Submitted).receipts[0].ok
+
+
+def test_a_request_of_more_runs_than_may_ever_be_open_is_refused_for_good() -> None:
+    world = World(open_runs=2)
+    submit(world, "r1", "r2", "r3")
+    refused = world.last("client", Failed)
+    assert refused.code == "invalid" and "3 runs in one request" in refused.reason and not world.runs
 
 
 # Keys -----------------------------------------------------------------------------------------------------------------

@@ -356,6 +356,34 @@ def test_a_run_that_was_there_already_is_asked_after_under_the_id_that_counts() 
     assert list(peer.requests.following.runs) == ["theirs"]
 
 
+def test_a_run_that_is_followed_before_its_submission_is_acknowledged_is_no_unknown_one() -> None:
+    """The Router hears of the wish to follow it before it takes the run: it was busy."""
+    peer = Peer()
+    submit = Submit("ask", [Submission("r1", b"d")])
+    peer.requests.ask(submit, peer.now)
+    peer.requests.follow(["r1"])
+    (follow,) = only(peer.sent(), Follow)
+    assert isinstance(follow, Follow)
+    peer.tell(Failed("ask", "busy", "too many runs", 0.1), Endings(follow.id, [], unknown=["r1"]))
+    assert not peer.ends
+    peer.tell(Submitted("ask", [Receipt("r1")]))
+    peer.tell(Endings("", [RunEnd("r1", "success", 1.0, 2.0)]))
+    assert [end.verdict for end in peer.ends] == ["success"]
+
+
+def test_a_run_that_is_followed_is_asked_after_when_its_submission_was_given_up() -> None:
+    """It may have been taken: only its acknowledgement was lost."""
+    peer = Peer()
+    peer.requests.ask(Submit("ask", [Submission("r1", b"d")]), peer.now)
+    peer.requests.follow(["r1"])
+    peer.sent()
+    peer.requests.forget("ask")
+    (follow,) = only(peer.sent(), Follow)
+    assert isinstance(follow, Follow) and follow.runs == ["r1"]
+    peer.tell(Endings(follow.id, [RunEnd("r1", "success", 1.0, 2.0)]))
+    assert [end.verdict for end in peer.ends] == ["success"]
+
+
 def test_a_submission_that_got_no_answer_is_not_followed_any_more() -> None:
     peer = Peer()
     peer.requests.ask(Submit("s", [Submission("r1", b"")]), peer.now)

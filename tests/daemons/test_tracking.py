@@ -34,7 +34,7 @@ from headrace.daemons.protocol import (
     Welcome,
 )
 from headrace.pipeline.definition import RunOptions
-from headrace.pipeline.facts import Ending, Finished, Returned
+from headrace.pipeline.facts import Ending, Finished, Parked, Returned
 from headrace.pipeline.task import Outcome, Ready
 
 
@@ -387,6 +387,38 @@ def test_a_parked_run_is_given_to_nobody_even_when_it_is_asked_for() -> None:
     assert world.runs["evil"].parked
     world.pipeliner("p4", runs=(("evil", 1, 1),))
     assert owner(world, "evil") is None and world.last("p4", Take) is None
+
+
+def test_a_parked_run_stays_so_over_a_restart_until_it_is_tried_again() -> None:
+    world = World(lost_takes=1)
+    world.submit("evil")
+    world.pipeliner("p1")
+    die(world, "p1")
+    (fact,) = world.facts(Parked)
+    assert fact.reason == world.runs["evil"].parked
+    world = World(epoch=2, last=20)
+    evil = OpenRun("evil", 5, RunOptions(), 1e9, world.now, last=10, parked=fact.reason)
+    world.dispatch.restore([evil], [])
+    world.later(1.0)
+    world.pipeliner("p2", runs=(("evil", 1, 10),))
+    assert owner(world, "evil") is None and world.last("p2", Drop).run == "evil"
+    assert world.control("retry", "evil").text == "taken up again"
+    assert owner(world, "evil") == "p2" and world.facts(Parked)[-1].reason == ""
+
+
+def test_a_parked_run_of_an_earlier_epoch_can_be_cancelled() -> None:
+    world = World(epoch=2, last=20)
+    evil = OpenRun("evil", 5, RunOptions(), 1e9, world.now, last=10, parked="three Pipeliners died")
+    world.dispatch.restore([evil], [])
+    world.control("cancel", "evil", reason="enough")
+    world.later(1.0)
+    (end,) = world.facts(Finished)
+    assert end.verdict == "cancelled" and "three Pipeliners died" in end.error.reason
+
+
+def test_a_run_that_is_not_parked_is_not_tried_again_while_it_goes_on(world: World) -> None:
+    world.submit("r1")
+    assert world.control("retry", "r1").code == "conflict"
 
 
 def test_of_the_runs_of_a_dead_pipeliner_only_unread_ones_are_parked() -> None:
