@@ -47,8 +47,9 @@ types: $(READY)  ## mypy, through a tree of links that looks like the installed 
 docs: $(READY)  ## fill in the generated pages: diagrams and reference tables
 	$(PY) docs/pages.py
 
-simulate: $(READY)  ## the simulator: SEEDS=2000 FIRST=1
-	$(PY) -m tests.simulation --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),1)
+simulate: $(READY)  ## the simulator, on all cores: SEEDS=2000 FIRST=1
+	$(PY) -m tests.simulation --jobs 0 --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),1) \
+	  --append bench/results/simulation.txt
 
 fuzz: $(READY)  ## malformed input by the million: N=1000000
 	$(PY) tests/fuzz/run.py $(or $(N),1000000)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .mutants import MUTANTS, Mutant, applied, search
+from .mutants import MUTANTS, Mutant, search
 from .sweeping import cores
 
 KEPT = Path(__file__).with_name("caught.json")
@@ -24,20 +25,37 @@ class Catch(NamedTuple):
     seed: int
     """in this one; 0: it has escaped."""
     promise: str
+    text: str
     seconds: float
 
 
 def measure(chosen: Sequence[Mutant], first: int, seeds: int, jobs: int, write: bool) -> int:
     """Look for a seed that catches each; the exit code."""
-    tasks = [(MUTANTS.index(mutant), first, seeds) for mutant in chosen]
+    return _measure([(MUTANTS.index(mutant), first, seeds) for mutant in chosen], jobs, write)
+
+
+def recheck(chosen: Sequence[Mutant], jobs: int) -> int:
+    """Is each still caught by the seed that is known to, or by one of the next ones? Every change of the machines moves
+    histories about."""
+    known = kept()
+    plain = {"seed": 1, "seeds": 0}
+    tasks = []
+    for mutant in chosen:
+        one = known.get(mutant.name, plain)
+        tasks.append((MUTANTS.index(mutant), max(1, one["seed"]), max(300, 3 * one["seeds"])))
+    return _measure(tasks, jobs, write=False)
+
+
+def _measure(tasks: list[tuple[int, int, int]], jobs: int, write: bool) -> int:
     found: list[Catch] = []
     with multiprocessing.get_context("spawn").Pool(min(jobs or cores(), len(tasks))) as pool:
         for catch in pool.imap(_catch, tasks):
             print(row(catch), flush=True)
+            print(f"{catch.mutant}: {catch.seconds:.1f} s, {catch.text}", file=sys.stderr)
             found.append(catch)
+            if write:
+                keep([catch])
     escaped = sum(not catch.seed for catch in found)
-    if write:
-        keep(found)
     print(f"mutants {len(found)}, escaped {escaped}")
     return 1 if escaped else 0
 
@@ -46,8 +64,11 @@ def _catch(task: tuple[int, int, int]) -> Catch:
     at, first, seeds = task
     began = time.monotonic()
     needed, violation = search(MUTANTS[at], first, seeds)
-    promise = violation.promise if violation is not None else ""
-    return Catch(MUTANTS[at].name, needed, first + needed - 1 if violation else 0, promise, time.monotonic() - began)
+    passed = time.monotonic() - began
+    if violation is None:
+        return Catch(MUTANTS[at].name, needed, 0, "", "", passed)
+    text = str(violation)[:200].replace("\n", " ")
+    return Catch(MUTANTS[at].name, needed, first + needed - 1, violation.promise, text, passed)
 
 
 def row(catch: Catch) -> str:
@@ -75,16 +96,5 @@ def keep(found: Sequence[Catch]) -> None:
 
 def page_table() -> str:
     known = kept()
-    rows = [row(Catch(name, one["seeds"], one["seed"], one["promise"], 0.0)) for name, one in known.items()]
+    rows = [row(Catch(name, one["seeds"], one["seed"], one["promise"], "", 0.0)) for name, one in known.items()]
     return "\n".join(["| what is taken away | the rule | seeds | noticed as |", "| --- | --- | --- | --- |", *rows])
-
-
-def still_caught(mutant: Mutant) -> bool:
-    """By the seed that is known to, or by one of the next ones: every change of the machines moves histories about."""
-    known = kept().get(mutant.name)
-    if known is None:
-        return False
-    return search(mutant, known["seed"], max(60, 2 * known["seeds"]))[1] is not None
-
-
-__all__ = ["applied", "measure", "page_table", "still_caught"]

@@ -33,6 +33,8 @@ def main() -> None:
     options = _parser().parse_args()
     if options.mutants:
         chosen = [one for one in MUTANTS if options.only is None or options.only in one.name]
+        if options.known:
+            sys.exit(caught.recheck(chosen, options.jobs))
         sys.exit(caught.measure(chosen, options.first, options.seeds, options.jobs, options.write))
     if options.seed is not None and options.replay:
         sys.exit(replay(options.seed))
@@ -63,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--coverage", action="store_true")
     parser.add_argument("--mutants", action="store_true")
     parser.add_argument("--only", help="of the mutants, those whose name contains this")
+    parser.add_argument("--known", action="store_true", help="begin with the seed that is known to catch each")
     parser.add_argument("--write", action="store_true", help="keep the seeds that catch mutants, and the table in docs")
     return parser
 

@@ -269,13 +269,6 @@ def _no_unseen() -> list[Change]:
     return _wrap(tracking.Tracking, "enqueue", make)
 
 
-def _any_session() -> list[Change]:
-    def make(real: Any) -> Any:
-        return lambda self, peer, session: self.cluster.brokers.get(peer) or real(self, peer, session)
-
-    return _wrap(leasing.Leasing, "member", make)
-
-
 def _hide_gaps() -> list[Change]:
     def make(real: Any) -> Any:
         def receive(self: Any, envelope: Any, now: float) -> Any:
@@ -596,7 +589,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "an Enqueue for an instance that has ended is dropped",
         _no_unseen,
     ),
-    Mutant("any session may speak", "Level-triggered", "sessions", _any_session),
     Mutant("gaps are not noticed", "Level-triggered", "messages per peer are numbered", _hide_gaps),
     Mutant("grants on their way are forgotten", "Level-triggered", "by credit", _more_credit),
     Mutant("an overtaken Hello is believed", "Level-triggered", "the whole state, as it is now", _late_hello),
