@@ -61,6 +61,12 @@ class AlfredCommand(CommandRunnable):
         self._began = time.monotonic()
         return super().invoke(bind, value, subject)
 
+    def inputs(self, bind: Bind, value: Any, subject: Subject) -> dict[str, Any]:
+        """With what is put in: a command that is told its run is another one in every run."""
+        maps = value.get("dirmaps", ()) if isinstance(value, Mapping) else ()
+        launch = [launched(text, subject.assignment, maps) for text in self._written]
+        return {**super().inputs(bind, value, subject), "launched": launch}
+
     def _look(self, folder: pathlib.Path) -> None:
         self._output.read(folder / "stdout")
         if self._output.progress is not None and (job := running.get(None)) is not None:
