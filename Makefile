@@ -44,8 +44,9 @@ types: $(READY)  ## mypy, through a tree of links that looks like the installed 
 	  $(CURDIR)/pipeline $(CURDIR)/daemons $(CURDIR)/stores $(CURDIR)/workers build/types/headrace/
 	MYPYPATH=build/types $(VENV)/bin/mypy -p headrace
 
-docs: $(READY)  ## fill in the generated pages: diagrams and reference tables
+docs: $(READY)  ## fill in the generated pages: diagrams and reference tables; the schema of job files
 	$(PY) docs/pages.py
+	$(PY) -m headrace.pipeline.styles.jobfile_schema > docs/jobfile.schema.json
 
 simulate: $(READY)  ## the simulator, on all cores: SEEDS=2000 FIRST=1
 	$(PY) -m tests.simulation --jobs 0 --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),1) \
@@ -53,6 +54,8 @@ simulate: $(READY)  ## the simulator, on all cores: SEEDS=2000 FIRST=1
 
 fuzz: $(READY)  ## malformed input by the million: N=1000000
 	$(PY) tests/fuzz/run.py $(or $(N),1000000)
+	$(PY) tests/fuzz/alfscripts.py
+	$(PY) tests/fuzz/treefiles.py
 
 chaos: $(READY)  ## real daemons struck under load: N=200 FIRST=1 ONLY="router killed"
 	$(PY) tests/acceptance/chaos/run.py --blows $(or $(N),200) --first $(or $(FIRST),1) --only "$(ONLY)"

@@ -16,6 +16,7 @@ from __future__ import annotations
 import csv
 import inspect
 import json
+import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -94,7 +95,7 @@ class DataSource:
     def _found(self, path: str) -> Path:
         path = path.replace("{}", str(self._folders[-1]))
         for folder in self._folders:
-            if (folder / path).is_file():
+            if os.path.isfile(folder / path):
                 return folder / path
         places = " or ".join(dict.fromkeys(str(folder) for folder in self._folders))
         raise Unreadable(
@@ -115,7 +116,7 @@ class DataSource:
         top = module.partition(".")[0]
         if not all(part.isidentifier() for part in module.split(".")) or not name.isidentifier():
             raise Unreadable("source", f"{self._source!r} is no module:function")
-        if not (root / top).is_dir() and not (root / f"{top}.py").is_file():
+        if not os.path.isdir(root / top) and not os.path.isfile(root / f"{top}.py"):
             raise Unreadable(
                 "source", f"there is no module {module!r} in {root}: functions of other places are not called"
             )

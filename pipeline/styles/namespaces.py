@@ -86,7 +86,7 @@ class Namespace:
 
     def method(self, method: str) -> Method | None:
         """What the definition says, checked; None when there is no such file. Raises `BadDefinition`."""
-        if not method_path(self, method).is_file():
+        if not os.path.isfile(method_path(self, method)):  # also for a name that no disk takes
             return None
         return _checked(method, self.definition(method))
 
@@ -116,7 +116,7 @@ class Namespaces:
         """The namespace of this dotted name, without a search."""
         parts = name.split(".")
         folder = self.folder.joinpath(*parts)
-        if not all(map(_is_name, parts)) or not (folder / TASKS).is_file():
+        if not all(map(_is_name, parts)) or not os.path.isfile(folder / TASKS):
             return None
         return Namespace(name, folder)
 
