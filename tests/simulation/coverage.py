@@ -15,7 +15,7 @@ NEEDED = (
         f"a user's {verb}"
         for verb in ("submit", "again", "cancel", "retry", "rerun", "pause", "follow", "prune", "sweep")
     ),
-    *("a user's drain", "a user's undrain", "a user's resume"),
+    *("a user's drain", "a user's undrain", "a user's resume", "a user's halt", "a user's unhalt"),
     *(f"fact {name}" for name in ("Accepted", "Released", "Cancelled", "Paused", "Reopened", "Ending", "Finished")),
     *("fact Pruned", "fact Registered", "fact Unregistered"),
     *(f"fact Returned {kind}" for kind in ("success", "failed", "timeout", "cancelled", "died", "lost", "expired")),

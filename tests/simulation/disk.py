@@ -24,6 +24,7 @@ from headrace.pipeline.facts import (
     Pruned,
     Registered,
     Returned,
+    Switched,
     Unregistered,
     pack_fact,
 )
@@ -53,6 +54,7 @@ class Archive:
         self.pruned: dict[str, Tombstone] = {}
         self.brokers: dict[str, str] = {}
         self.draining: set[str] = set()
+        self.paused: set[str | None] = set()
         self.answers: dict[str, tuple[bytes, bytes]] = {}
         self.epoch = 0
         self.last = 0
@@ -72,6 +74,8 @@ class Archive:
             case Unregistered():
                 self.brokers.pop(fact.identity, None)
                 self.draining.discard(fact.identity)
+            case Switched():
+                (self.paused.add if fact.on else self.paused.discard)(fact.role)
             case Pruned():
                 one = self.runs.pop(fact.run).standing
                 assert one.finished is not None, "an open run is not pruned"
@@ -253,6 +257,9 @@ class Journal:
 
     def draining(self) -> set[str]:
         return set(self.archive.draining)
+
+    def paused(self) -> set[str | None]:
+        return set(self.archive.paused)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -108,6 +108,8 @@ def _actions(random: Random, runs: tuple[RunSpec, ...], clients: int, brokers: i
         )
     if random.random() < 0.08:
         actions.append(Action(random.random() * 15, 0, "sweep", ()))
+    if random.random() < 0.08:
+        actions.append(Action(random.random() * 4, 0, "halt", (), random.choice([0.5, 4.0]), random.randint(0, 1)))
     return tuple(sorted(actions, key=lambda action: action.at))
 
 

@@ -38,6 +38,7 @@ from headrace.pipeline.facts import (
     Released,
     Reopened,
     Returned,
+    Switched,
 )
 from headrace.pipeline.task import Outcome
 
@@ -184,6 +185,8 @@ class History:
         """The wall clock of the Router's machine."""
         self.pruned: dict[str, int] = {}
         """By run: the sequence of the fact that it was pruned."""
+        self.switched: set[str | None] = set()
+        """Roles that are paused; None: everything is."""
         self.reopened = 0
         self.told = 0
         """The last fact that watchers were told of."""
@@ -204,6 +207,7 @@ class History:
     def restart(self) -> None:
         """A new Router has opened the journal: what was recorded is what is there."""
         self.runs, self.fact_of, self.answers, self.pruned = {}, {}, {}, {}
+        self.switched.clear()
         self.told = self.synced
         for record in self.disk.synced:
             self._apply(record)
@@ -235,6 +239,8 @@ class History:
             self.answers[record.answer[0]] = sequence
         if isinstance(fact, Pruned):
             self.pruned[fact.run] = sequence
+        if isinstance(fact, Switched):
+            (self.switched.add if fact.on else self.switched.discard)(fact.role)
         if isinstance(fact, Accepted):
             self.runs[fact.run] = RunView(fact.run, fact.options, sequence, fact.active, [Round(0, sequence)])
         if record.run is None:
@@ -451,6 +457,8 @@ class History:
                 raise Violation("G3 one end", f"{one} is granted, and its run is over")
             if view.now.shortened or (view.now.cancelled and not one.hook):
                 raise Violation("G16 cancel", f"{one} is granted after the cancel")
+            if None in self.switched or (one.needs is not None and one.needs.role in self.switched):
+                raise Violation("pause", f"{one} is granted while {self.switched} are paused")
             if view.paused and not view.now.cancelled:
                 raise Violation("pause", f"{one} is granted while its run is paused")
 

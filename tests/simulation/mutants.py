@@ -68,14 +68,21 @@ def applied(mutant: Mutant) -> Iterator[None]:
 
 
 def search(mutant: Mutant, first: int, seeds: int) -> tuple[int, Violation | None]:
-    """(seeds that were needed, what was noticed)."""
-    with applied(mutant):
-        for number in range(seeds):
-            try:
-                World(draw(first + number)).run()
-            except Violation as violation:
-                return number + 1, violation
+    """(seeds that were needed, what was noticed). What is broken without the mutant, too, does not count."""
+    for number in range(seeds):
+        with applied(mutant):
+            violation = _live(first + number)
+        if violation is not None and _live(first + number) is None:
+            return number + 1, violation
     return seeds, None
+
+
+def _live(seed: int) -> Violation | None:
+    try:
+        World(draw(seed)).run()
+    except Violation as violation:
+        return violation
+    return None
 
 
 # The mutants --------------------------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ class Action:
     pause     a run, and resume it later
     drain     the Broker `number`, and let it take work again later
     sweep     prune whatever has ended
+    halt      pause a role (number 1: everything), and resume it later
     """
 
     at: float

@@ -17,6 +17,7 @@ from headrace.pipeline.payload import unpack
 from .clock import Machine
 from .history import Violation
 from .hosts import NEVER, Host
+from .pipelines import ROLE
 from .scenario import Action
 
 if TYPE_CHECKING:
@@ -153,6 +154,9 @@ class ClientHost(Host):
         elif wish.verb in ("drain", "undrain"):
             on = "on" if wish.verb == "drain" else "off"
             message = Control(wish.request, "drain", "", on, self.world.broker_machines[wish.action.number].name)
+        elif wish.verb in ("halt", "unhalt"):
+            role = None if wish.action.number else ROLE
+            message = Control(wish.request, "pause" if wish.verb == "halt" else "resume", "", None, role)
         elif wish.verb == "sweep":
             message = Control(wish.request, "prune", "", None, "0.5")
         else:

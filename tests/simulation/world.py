@@ -314,6 +314,9 @@ class World:
         if wish.verb == "drain":
             resume = Action(0.0, wish.action.client, "undrain", (), number=wish.action.number)
             self.timeline.after(wish.action.resume_after, self._act, resume)
+        if wish.verb == "halt":
+            resume = Action(0.0, wish.action.client, "unhalt", (), number=wish.action.number)
+            self.timeline.after(wish.action.resume_after, self._act, resume)
         if wish.verb == "pause":
             resume = Action(0.0, wish.action.client, "resume", (wish.run,))
             self.timeline.after(wish.action.resume_after, self._act, resume)
