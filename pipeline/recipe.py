@@ -21,9 +21,11 @@ from .canonical import canonical
 
 FORMAT = 1
 """Of keys and entries: another number means that nothing earlier is found."""
-DETAILS = 200
+DETAILS = 64
 LISTED = 20
 SHOWN = 48
+LONGEST = 60
+"""Characters of a key that a map may have to be taken apart."""
 TOLD = 3
 """So many differences are told, and the others counted."""
 _SECRET = re.compile(r"passw|secret|token|credential|api_?key", re.IGNORECASE)
@@ -76,7 +78,7 @@ def details_of(inputs: Mapping[str, Any]) -> dict[str, Detail]:
 
 
 def _parts(name: str, value: Any) -> list[tuple[str, Any]]:
-    if type(value) is dict and all(type(key) is str for key in value):
+    if type(value) is dict and all(type(key) is str and len(key) <= LONGEST for key in value):
         return [(f"{name}.{key}" if key.isidentifier() else f"{name}[{key!r}]", part) for key, part in value.items()]
     if type(value) in (list, tuple) and len(value) <= LISTED:
         return [(f"{name}[{number}]", part) for number, part in enumerate(value)]

@@ -108,6 +108,55 @@ def test_without_the_option_nothing_is_looked_up_and_no_folder_is_made(bench: Be
     assert not bench.folder.path.exists()
 
 
+AUDITED = """
+import sys
+from headrace.pipeline.payload import pack
+from headrace.pipeline.task import Assignment, RunHeader, Task, pack_task
+from headrace.stores.pipeline import PipelineStore
+from headrace.workers.cache.cache import Cache
+from headrace.workers.catalog import Catalog
+from headrace.workers.execution import Execution
+from headrace.workers.functions import worker
+from headrace.workers.reading import Reader
+from headrace.workers.storekeeper import Storekeeper
+
+
+@worker
+def double(number):
+    return 2 * number
+
+
+keeper = Storekeeper(PipelineStore, "PipelineStore", saves=False)
+execution = Execution(Catalog.of([double]), keeper, Reader(lambda wants: []), cache=Cache(sys.argv[1]))
+heard = []
+
+
+def run(cache):
+    task = pack_task(Task(worker="double", data=pack({"number": 1}), complete=True, cache=cache))
+    heard.clear()
+    outcome = execution.run(RunHeader("run"), Assignment(1, "run", "job", (), 1, "double", task))
+    assert outcome.kind == "success", outcome.error
+    return [event for event in heard if event.startswith(("open", "os.", "fcntl"))]
+
+
+run(False), run(True)
+sys.addaudithook(lambda event, arguments: heard.append(event))
+print(run(False), run(True))
+"""
+
+
+def test_an_attempt_without_the_option_asks_the_system_nothing_and_a_hit_opens_one_file(tmp_path: Path) -> None:
+    line = [sys.executable, "-c", AUDITED, str(tmp_path / "cache")]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert done.stdout == "[] ['open']\n"
+
+
+def test_what_goes_into_the_journal_stays_short(bench: Bench, double: Any) -> None:
+    bench.run(double, {"number": 1})
+    outcome = bench.run(double, {"number": {"k" * 10_000: 1, "\n": "x" * 10_000}})
+    assert len(outcome.cache.reason) <= 500 and "\n" not in outcome.cache.reason
+
+
 def test_changed_code_and_another_version_are_misses(bench: Bench) -> None:
     def made(version: Any, plus: int) -> Any:
         @worker(version=version)

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec.structs import replace
 
@@ -28,6 +28,8 @@ from .entry import Damaged, Entry
 from .folder import CacheFolder, Found
 from .sweeping import Bounds, sweep_when_due
 
+Kind = Literal["hit", "miss", "refused", "damaged"]
+LONGEST_REASON = 500
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 NEVER = "it never ran before, or never successfully"
 GONE = "it ran before, and what was kept of that is gone: it was cleared, was not used for too long, or was damaged"
@@ -80,10 +82,10 @@ class Cache:
         try:
             return self._looked(attempt, value, answer)
         except (ValueNotSupported, JobError) as error:
-            return Look(CacheNote("refused", "", str(error)))
+            return Look(_note("refused", "", str(error)))
         except Exception as error:
             log.warning("%s: the cache could not be asked", attempt.assignment.attempt_key, exc_info=True)
-            return Look(CacheNote("refused", "", f"the cache could not be asked: {type(error).__name__}: {error}"))
+            return Look(_note("refused", "", f"the cache could not be asked: {type(error).__name__}: {error}"))
 
     def keep(
         self, look: Look, attempt: Asking, packed: bytes, signs: Signs | None, took: float, source: Path | None
@@ -93,7 +95,7 @@ class Cache:
         if recipe is None:
             return
         if signs is not None and signs.graft is not None:
-            look.note = replace(note, kind="refused", reason=GRAFTS)
+            look.note = _note("refused", note.key, GRAFTS)
             return
         assignment = attempt.assignment
         entry = Entry(
@@ -113,7 +115,7 @@ class Cache:
                 self._written = 0
         except OSError as error:
             log.warning("%s: its result could not be kept in the cache: %s", assignment.attempt_key, error)
-            look.note = replace(note, reason=f"{note.reason}; its result could not be kept: {error}")
+            look.note = _note(note.kind, note.key, f"{note.reason}; its result could not be kept: {error}")
 
     # Looking ----------------------------------------------------------------------------------------------------------
 
@@ -133,17 +135,19 @@ class Cache:
             look = self._found(key, answer)
             if look is not None:
                 return look
-            note = CacheNote("miss", key, "")
+            damage = ""
         except Damaged as damaged:
-            note = CacheNote("damaged", key, f"what was kept of it was damaged, and is removed: {damaged}")
+            damage = f"what was kept of it was damaged, and is removed: {damaged}"
         recipe = replace(recipe, details=details_of(inputs))
-        return Look(note if note.reason else replace(note, reason=self._why_not(key, recipe, attempt)), recipe)
+        if damage:
+            return Look(_note("damaged", key, damage), recipe)
+        return Look(_note("miss", key, self._why_not(key, recipe, attempt)), recipe)
 
     def _found(self, key: str, answer: bool) -> Look | None:
         found = self._folder.get(key)
         if found is None:
             return None
-        look = Look(CacheNote("hit", key, f"the result of {found.entry.origin}"))
+        look = Look(_note("hit", key, f"the result of {found.entry.origin}"))
         look.found = found
         if answer:
             look.answer = _answer(found)
@@ -167,6 +171,11 @@ class Cache:
             if last is not None:
                 why = GONE
         return why
+
+
+def _note(kind: Kind, key: str, reason: str) -> CacheNote:
+    """It goes into the journal, so it is short."""
+    return CacheNote(kind, key, reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 1]}…")
 
 
 def _places(attempt: Asking) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ def user_cache(environ: Mapping[str, str] | None = None, platform: str = sys.pla
     environ = os.environ if environ is None else environ
     if named := environ.get(VARIABLE, ""):
         return Path(named).expanduser().absolute()
-    home = Path(environ.get("HOME") or Path.home())
+    home = Path(environ.get("HOME") or os.path.expanduser("~"))
     if platform == "darwin":
         return home / "Library" / "Caches" / "headrace"
     caches = environ.get("XDG_CACHE_HOME", "")
