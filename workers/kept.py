@@ -10,9 +10,12 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 from ..pipeline.errors import JobError
 from ..pipeline.payload import unpack
 
+ENTRY = 300
+"""Bytes that an entry costs beside its value: the many small ones count too."""
+
 
 class Kept:
-    """Bytes by key, the least recently used ones forgotten first."""
+    """Bytes by key, the least recently used ones forgotten first, when they weigh more than `limit` together."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -29,9 +32,9 @@ class Kept:
         if len(data) > self._limit // 2 or key in self._entries:
             return
         self._entries[key] = data
-        self._size += len(data)
+        self._size += len(data) + ENTRY
         while self._size > self._limit:
-            self._size -= len(self._entries.popitem(last=False)[1])
+            self._size -= len(self._entries.popitem(last=False)[1]) + ENTRY
 
 
 class Elements:

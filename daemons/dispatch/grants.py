@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -24,34 +24,59 @@ ALONG = 4 * 1024 * 1024
 CHUNK = 16
 """How many items a Broker gets before the next one has its turn."""
 
+ENTRY = 400
+"""Bytes that an entry of the cache costs beside its result."""
+Place = tuple[str, Path]
+Entry = tuple[bytes, str | None, int]
+EMPTY: Mapping[Place, Entry] = {}
+
 
 class ResultCache:
-    """Recent small results, so that handing them on costs no read. Bounded by bytes; what is not here is fetched."""
+    """Recent small results, so that handing them on costs no read. Bounded by bytes; what is not here is fetched.
+
+    Those of a run go when it ends. When there are too many, the oldest of the oldest run go first.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held = 0
-        self._entries: OrderedDict[tuple[str, str, Path], tuple[bytes, str | None, int]] = OrderedDict()
+        self._runs: OrderedDict[str, OrderedDict[Place, Entry]] = OrderedDict()
 
     def put(self, key: tuple[str, str, Path], result: bytes, ref: str | None, size: int) -> None:
-        before = self._entries.pop(key, None)
+        run, job, path = key
+        entries = self._runs.setdefault(run, OrderedDict())
+        before = entries.pop((job, path), None)
         if before is not None:
-            self._held -= len(before[0]) + 200
-        self._entries[key] = (result, ref, size)
-        self._held += len(result) + 200
+            self._held -= _weight(before)
+        entries[job, path] = entry = (result, ref, size)
+        self._held += _weight(entry)
         while self._held > self._limit:
-            _, (dropped, _, _) = self._entries.popitem(last=False)
-            self._held -= len(dropped) + 200
+            self._drop_oldest()
+
+    def forget(self, run: str) -> None:
+        """It has ended: nobody asks for its results here any more."""
+        self._held -= sum(map(_weight, self._runs.pop(run, EMPTY).values()))
+
+    def _drop_oldest(self) -> None:
+        run, entries = next(iter(self._runs.items()))
+        _, dropped = entries.popitem(last=False)
+        self._held -= _weight(dropped)
+        if not entries:
+            del self._runs[run]
 
     def supply(self, run: str, wanted: Input) -> Supplied:
         """With its bytes or reference when they are at hand; otherwise the worker asks when it reads it."""
         if wanted.many or wanted.element is not None:
             return Supplied(wanted)
-        entry = self._entries.get((run, wanted.job, wanted.path))
+        entry = self._runs.get(run, EMPTY).get((wanted.job, wanted.path))
         if entry is None:
             return Supplied(wanted)
         result, ref, size = entry
         return Supplied(wanted, None if ref else result, ref, size)
+
+
+def _weight(entry: Entry) -> int:
+    return len(entry[0]) + ENTRY
 
 
 class Grants:

@@ -267,6 +267,7 @@ class Tracking:
         self._orphans.pop(run.id, None)
         self._parked.pop(run.id, None)
         cluster.queues.forget(run)
+        cluster.results.forget(run.id)
         if owner := cluster.pipeliners.get(run.owner or ""):
             owner.runs.discard(run.id)
             cluster.take_news(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from dispatching import World
 
-from headrace.daemons.dispatch.grants import CHUNK, LEASE_BITS, ResultCache
+from headrace.daemons.dispatch.grants import CHUNK, ENTRY, LEASE_BITS, ResultCache
 from headrace.daemons.protocol import Credit, Outcomes, Run
 from headrace.pipeline.task import Input, Needs, Outcome, Supplied
 
@@ -40,7 +40,7 @@ def test_what_is_not_one_whole_result_at_hand_is_left_to_the_worker(wanted: Inpu
 
 
 def test_the_oldest_results_go_when_there_are_too_many_bytes() -> None:
-    cache = ResultCache(1000)
+    cache = ResultCache(2 * (200 + ENTRY) + 50)
     for job in "ABC":
         cache.put(key(job), bytes(200), None, 200)
     assert [cache.supply("r1", Input(job)).value is not None for job in "ABC"] == [False, True, True]
@@ -49,11 +49,31 @@ def test_the_oldest_results_go_when_there_are_too_many_bytes() -> None:
 
 
 def test_a_newer_result_takes_the_place_of_the_older_one() -> None:
-    cache = ResultCache(1000)
+    cache = ResultCache(2 * (100 + ENTRY))
     for number in range(100):
         cache.put(key("A"), bytes([number]) * 100, None, 100)
     cache.put(key("B"), bytes(100), None, 100)
     assert cache.supply("r1", Input("A")).value == bytes([99]) * 100
+
+
+def test_the_results_of_a_run_go_when_it_ends() -> None:
+    """And give their room to those of others."""
+    cache = ResultCache(2 * (100 + ENTRY))
+    cache.put(("r1", "A", ()), bytes(100), None, 100)
+    cache.put(("r2", "A", ()), bytes(100), None, 100)
+    cache.forget("r1")
+    cache.forget("nobody's")
+    cache.put(("r2", "B", ()), bytes(100), None, 100)
+    assert cache.supply("r1", Input("A")).value is None
+    assert [cache.supply("r2", Input(job)).value for job in "AB"] == [bytes(100)] * 2
+
+
+def test_a_thousand_tiny_results_weigh_something() -> None:
+    cache = ResultCache(100 * ENTRY)
+    for number in range(1000):
+        cache.put(("r1", "A", (number,)), b"", None, 0)
+    held = [number for number in range(1000) if cache.supply("r1", Input("A", (number,))).value is not None]
+    assert held == list(range(900, 1000))
 
 
 # Grants ---------------------------------------------------------------------------------------------------------------
