@@ -77,6 +77,47 @@ def test_a_paused_run_starts_nothing_even_after_a_restart_of_the_router(daemons:
         assert not pipeline.failed
 
 
+ROLES = """
+from headrace import worker
+
+
+@worker(role="encode")
+def encode():
+    return "encoded"
+
+
+@worker
+def plain():
+    return "done"
+"""
+
+
+def test_a_paused_role_and_a_paused_cluster_stay_so_over_restarts_of_the_router(daemons: Any) -> None:
+    (daemons.folder / "workers.py").write_text(ROLES)
+    daemons.cluster()
+    daemons.joined()
+    with daemons.manager() as manager:
+        manager.pause(role="encode")
+        run = manager.start(Pipeline({Job("encode", role="encode"): None, Job("plain"): None}))
+        daemons.until(lambda: manager.status(run).states == {"encode": "queued", "plain": "success"})
+        daemons.kill("router")
+        daemons.start("router")
+        daemons.joined()
+        assert manager.cluster()["paused"] == {"cluster": False, "roles": ["encode"]}
+        daemons.until(lambda: "paused: role encode" in manager.explain(run, "encode"), what="it is queued again")
+        manager.pause()
+        daemons.kill("router")
+        daemons.start("router")
+        daemons.joined()
+        other = manager.start(Pipeline({Job("plain"): None}))
+        daemons.until(lambda: "paused: the cluster" in manager.explain(other, "plain"), what="nothing is started")
+        assert "paused: the cluster, role encode" in daemons.command("status").stdout
+        assert daemons.command("resume", "--role", "encode").returncode == 0
+        assert manager.status(other).states == {"plain": "queued"}
+        assert daemons.command("resume", "--cluster").stdout.strip() == "the cluster goes on"
+        assert manager.wait(run, 30).state == manager.wait(other, 30).state == "success"
+
+
 def test_a_finished_run_stays_readable_until_it_is_pruned(daemons: Any) -> None:
     daemons.cluster()
     with daemons.manager() as manager:

@@ -470,6 +470,11 @@ def test_prune_removes_runs_that_have_ended_and_no_others() -> None:
 def test_a_role_is_paused_for_all_runs(cluster: Cluster) -> None:
     cluster.run("pause", code=2)
     cluster.run("pause", "3f9a", "--role", "encode", code=2)
+    cluster.run("pause", "--cluster", "--role", "encode", code=2)
+    assert cluster.run("pause", "--role", "encode").stdout.strip() == "role encode is paused"
+    assert cluster.json("status")["status"]["paused"] == {"cluster": False, "roles": ["encode"]}
+    assert cluster.json("resume", "--role", "encode")["role"] == "encode"
+    assert cluster.json("status")["status"]["paused"] == {"cluster": False, "roles": []}
 
 
 # Up -----------------------------------------------------------------------------------------------------------------
