@@ -2,16 +2,14 @@
 
 It knows its session, the epoch it joined, and the numbers of envelopes both ways; it knows nothing of jobs. The owner
 gives it what to say and asks what came. Whenever the two sides may differ (the Router restarted, an envelope is
-missing, `Again`, silence) there is one remedy: a new session that opens with a `Hello` holding the whole state.
-
-    greeting ──Welcome──▶ joined ──Again, gap, other epoch, silence──▶ greeting
-        └──Refuse──▶ refused ──after a pause──▶ greeting
+missing, `Again`, silence) there is one remedy: a new session that opens with a `Hello` holding the whole state. `STEPS`
+is the table of where it stands; what has no step there changes nothing.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 import msgspec
@@ -30,6 +28,17 @@ class Standing(Enum):
     GREETING = "greeting"
     JOINED = "joined"
     REFUSED = "refused"
+
+
+STEPS: Mapping[tuple[Standing, str], Standing] = {
+    (Standing.GREETING, "Welcome"): Standing.JOINED,
+    (Standing.GREETING, "Refuse"): Standing.REFUSED,
+    (Standing.JOINED, "Again or a gap or another epoch or silence"): Standing.GREETING,
+    (Standing.JOINED, "Refuse"): Standing.REFUSED,
+    (Standing.REFUSED, "Welcome"): Standing.JOINED,
+    (Standing.REFUSED, "a pause is over"): Standing.GREETING,
+    (Standing.REFUSED, "Again or a gap or another epoch or silence"): Standing.GREETING,
+}
 
 
 class Session:
@@ -72,7 +81,7 @@ class Session:
         self._next = now + self.heartbeat
         if self.joined:
             return self.wrap([beat(now, self.received)])
-        self.standing = Standing.GREETING
+        self._step("a pause is over")
         return self._hello()
 
     def next_deadline(self) -> float:
@@ -104,7 +113,7 @@ class Session:
                 case Again():
                     return [*passed, *self.rejoin(now, "the Router asked for it")]
                 case Refuse():
-                    self.standing = Standing.REFUSED
+                    self._step("Refuse")
                     self.reason = message.reason
                     self._next = now + REFUSED_PAUSE
                     passed.append(message)
@@ -116,9 +125,12 @@ class Session:
         """Open a new session at the first `due` from `now` on."""
         if self.joined:
             logger.info("joining again: %s", why)
-        self.standing = Standing.GREETING
+        self._step("Again or a gap or another epoch or silence")
         self._next = now
         return []
+
+    def _step(self, event: str) -> None:
+        self.standing = STEPS.get((self.standing, event), self.standing)
 
     def _hello(self) -> Inbound:
         self._session = self._new_id()
@@ -128,7 +140,7 @@ class Session:
         return self.wrap([msgspec.structs.replace(self._greet(), count=self._hellos)])
 
     def _join(self, welcome: Welcome, epoch: int, now: float) -> None:
-        self.standing = Standing.JOINED
+        self._step("Welcome")
         self.welcome = welcome
         self.epoch = epoch
         self.heartbeat = welcome.heartbeat

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Mapping
 from enum import Enum
 from typing import TypeVar
 
+from headrace.daemons import session
 from headrace.daemons.dispatch import items
 from headrace.daemons.slots import slot
 from headrace.pipeline import states
@@ -65,9 +66,14 @@ def run_diagram() -> str:
     return diagram(states.RUN_STEPS, str)
 
 
+def session_diagram() -> str:
+    return diagram(session.STEPS, _value)
+
+
 DIAGRAMS = {
     "item states": item_diagram,
     "slot states": slot_diagram,
+    "session states": session_diagram,
     "instance states": instance_diagram,
     "run states": run_diagram,
 }

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 import click
+import examples
 import msgspec
 
 from headrace.daemons import config, protocol
@@ -51,12 +52,20 @@ def first_sentence(thing: Any) -> str:
 # Options ------------------------------------------------------------------------------------------------------------
 
 
-def options_of(kind: type[Any]) -> str:
-    """The options that the class's docstring explains, with the defaults of its signature."""
+def options_of(kind: type[Any], shown: Mapping[str, examples.Example]) -> str:
+    """The options that the class's docstring explains, with the defaults of its signature and an example each."""
     parameters = inspect.signature(kind).parameters
-    lines = (_OPTION.fullmatch(line) for line in (inspect.getdoc(kind) or "").splitlines())
-    rows = [(code(line[1]), code(repr(parameters[line[1]].default)), line[2]) for line in lines if line]
-    return table(["option", "default", "meaning"], rows)
+    lines = [line for one in (inspect.getdoc(kind) or "").splitlines() if (line := _OPTION.fullmatch(one))]
+    rows = [(code(one[1]), code(repr(parameters[one[1]].default)), one[2], str(shown[one[1]])) for one in lines]
+    return table(["option", "default", "meaning", "example"], rows)
+
+
+def examples_of(several: Iterable[examples.Row], what: str) -> Callable[[], str]:
+    return lambda: table([what, "meaning", "example"], examples.rows(several))
+
+
+def verbs() -> str:
+    return table(["verb", "meaning", "example", "command line"], examples.verb_rows())
 
 
 def settings_table() -> str:
@@ -182,8 +191,14 @@ def error_tree() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "job options": lambda: options_of(Job),
-    "pipeline options": lambda: options_of(Pipeline),
+    "job options": lambda: options_of(Job, examples.JOB),
+    "bindings": examples_of(examples.BINDINGS, "`bind`"),
+    "retry options": examples_of(examples.RETRY, "option"),
+    "gather options": examples_of(examples.GATHER, "option"),
+    "answers": examples_of(examples.ANSWERS, "a worker returns"),
+    "pipeline options": lambda: options_of(Pipeline, examples.PIPELINE),
+    "run options": examples_of(examples.RUN_HERE, "option"),
+    "verbs": verbs,
     "settings": settings_table,
     "commands": command_pages,
     "exit codes": exit_codes,
