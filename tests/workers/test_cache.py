@@ -396,6 +396,26 @@ def test_a_large_result_without_values_folder_is_copied(bench: Bench) -> None:
     assert again.result == first.result and len(bench.files()) == 2
 
 
+def test_on_a_file_system_without_links_everything_is_copied(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*names: Any) -> None:
+        raise OSError("no links here")
+
+    @worker
+    def much(size: int) -> str:
+        return "x" * size
+
+    monkeypatch.setattr(os, "link", refuse)
+    values = ValuesFolder(tmp_path / "values")
+    first, again = (bench.run(much, {"size": 100_000}, values=values, inline_limit=INLINE) for _ in range(2))
+    small = [bench.run(much, {"size": 10}) for _ in range(2)]
+    assert bench.kinds(first, again, *small) == ["miss", "hit", "miss", "hit"]
+    assert values.read(again.ref or "") == values.read(first.ref or "")
+    assert values.file(again.ref or "").stat().st_nlink == 1
+    assert [file.name for file in tmp_path.rglob(".*.*") if file.name != ".values.id.lock"] == []
+
+
 def test_what_one_kind_of_process_has_kept_the_other_reads(bench: Bench, tmp_path: Path) -> None:
     """A local run keeps everything inline, a Broker's process hands large results over by reference."""
 
