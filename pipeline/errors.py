@@ -167,8 +167,8 @@ class JournalDamaged(JournalError):
         self.path = path
         self.what = what
         super().__init__(
-            f"the journal {path} is damaged: {what}; nothing was changed. Restore a copy, or see what can be saved "
-            f"with `headrace doctor --journal {path}`"
+            f"the journal {path} is damaged: {what}; nothing was changed. Restore a copy, or look at it with "
+            f"`headrace doctor --journal {path}` and save what can be saved with `--repair`"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -37,16 +38,30 @@ class Finding:
     text: str
 
 
-@command("doctor", "headrace doctor", "headrace doctor --json", "headrace doctor --journal /data/headrace/5555")
+@command(
+    "doctor",
+    "headrace doctor",
+    "headrace doctor --json",
+    "headrace doctor --journal /data/headrace/5555",
+    "headrace doctor --journal /data/headrace/5555 --repair",
+)
 @click.option("--journal", metavar="PATH", help="check this journal instead, from end to end")
+@click.option("--repair", is_flag=True, help="with --journal: repair it, and keep the damaged one beside it")
 @json_option
 @settings(ClientConfig)
-def doctor_command(journal: str | None, as_json: bool, **given: Any) -> int:
+def doctor_command(journal: str | None, repair: bool, as_json: bool, **given: Any) -> int:
     """Check this machine, the settings and the cluster.
 
-    With --journal every row of a journal is checked instead; nothing is changed.
+    With --journal every row of a journal is checked instead; nothing is changed. With --repair too, a damaged journal
+    is replaced by what can be saved of it, while no Router runs: runs stand where their last good fact leaves them, and
+    what they have lost is done again. The damaged journal is kept in a folder beside it.
     """
-    findings = list(_journal(Path(journal)) if journal else _machine(given))
+    if repair and not journal:
+        raise click.UsageError("--repair needs --journal PATH: the data folder of the Router")
+    if journal:
+        findings = list(_repair(Path(journal)) if repair else _journal(Path(journal)))
+    else:
+        findings = list(_machine(given))
     if as_json:
         print_json("report", {"findings": [vars(finding) for finding in findings]})
     else:
@@ -160,3 +175,14 @@ def _journal(path: Path) -> Iterator[Finding]:
         yield Finding("journal", "problem", f"and {report.more} more")
     head = str(report).splitlines()[0]
     yield Finding("journal", "ok" if report.ok else "warning", head)
+    if report.problems and report.facts:
+        repairs = f"headrace doctor --journal {shlex.quote(str(path))} --repair"
+        yield Finding("repair", "warning", f"stop the Router, then `{repairs}` saves what can be saved")
+
+
+def _repair(path: Path) -> Iterator[Finding]:
+    from ..journal.mending import mend
+
+    for line in str(mend(path)).splitlines():
+        yield Finding("repair", "ok", line)
+    yield from _journal(path)
