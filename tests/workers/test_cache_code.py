@@ -227,6 +227,34 @@ def use(x):
     assert code_of(one.use)["Model"] != code_of(two.use)["Model"]
 
 
+def test_descriptors_that_hold_a_function_count(load: Load) -> None:
+    def made(body: str) -> dict[str, str]:
+        return code_of(
+            load(f"""
+from functools import cached_property, partialmethod, wraps
+def noted(function):
+    @wraps(function)
+    def inner(*given):
+        return function(*given)
+    return inner
+class Work:
+    @cached_property
+    def model(self):
+        return {body}
+    def go(self, x, y):
+        return {body}
+    twice = partialmethod(go, 2)
+    @noted
+    def process(self, x):
+        return {body}
+""").Work
+        )
+
+    one, two = made("x"), made("-x")
+    changed = {name for name in one if one[name] != two[name]}
+    assert {".model()", ".go()", ".twice()", "Work.process()"} <= changed, changed
+
+
 def test_functions_that_call_each_other_come_to_an_end(load: Load) -> None:
     module = load("def even(n):\n    return n == 0 or odd(n - 1)\ndef odd(n):\n    return n != 0 and even(n - 1)\n")
     assert code_of(module.even).keys() == {"", "odd()"}

@@ -21,7 +21,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from functools import partial
+from functools import cached_property, partial, partialmethod
 from hashlib import sha256
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -189,7 +189,7 @@ _LIBRARY = Path(inspect.__file__).parent
 
 def _function(thing: Any) -> FunctionType | None:
     """The function behind a method, a static or class method, or a decorator that says what it wraps."""
-    thing = getattr(thing, "__func__", thing)
+    thing = thing.func if isinstance(thing, cached_property | partialmethod) else getattr(thing, "__func__", thing)
     for _ in range(32):
         if isinstance(thing, FunctionType):
             return thing
