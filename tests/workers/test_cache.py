@@ -474,6 +474,22 @@ def test_a_folder_that_cannot_be_used_is_a_reason_and_no_failure(bench: Bench, d
     assert outcome.cache.kind in ("refused", "miss") and "ot a directory" in outcome.cache.reason
 
 
+def test_a_full_disk_is_a_reason_and_leaves_nothing_behind(
+    bench: Bench, double: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, content: bytes) -> None:
+        path.write_bytes(content[:10])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headrace.workers.cache.folder.write_synced", refuse)
+        outcomes = [bench.run(double, {"number": 4}) for _ in range(2)]
+    assert [outcome.kind for outcome in outcomes] == ["success", "success"] and bench.kinds(*outcomes) == ["miss"] * 2
+    assert "could not be kept: [Errno 28] No space left" in outcomes[0].cache.reason
+    assert bench.files() == []
+    assert bench.kinds(*(bench.run(double, {"number": 4}) for _ in range(2))) == ["miss", "hit"]
+
+
 def test_a_process_without_a_cache_says_so(bench: Bench, double: Any) -> None:
     execution = bench.lab.execution(double)
     assignment = bench.lab.assignment("job", worker="double", cache=True)

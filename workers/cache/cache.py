@@ -76,6 +76,7 @@ class Cache:
         self._bounds = bounds or Bounds()
         self._codes: dict[Runnable, dict[str, str]] = {}
         self._written = 0
+        self._warned = False
 
     def look(self, attempt: Asking, value: Any, *, answer: bool) -> Look:
         """`value` is the input that `bind` made; with `answer` the earlier answer is made again."""
@@ -111,11 +112,23 @@ class Cache:
         )
         try:
             self._written += self._folder.put(entry, packed, _places(attempt), source)
+        except OSError as error:
+            look.note = _note(note.kind, note.key, f"{note.reason}; its result could not be kept: {error}")
+            self._complain("a result could not be kept", error)
+        else:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        try:
             if sweep_when_due(self._folder, self._bounds, self._written):
                 self._written = 0
         except OSError as error:
-            log.warning("%s: its result could not be kept in the cache: %s", assignment.attempt_key, error)
-            look.note = _note(note.kind, note.key, f"{note.reason}; its result could not be kept: {error}")
+            self._complain("it could not be swept", error)
+
+    def _complain(self, what: str, error: OSError) -> None:
+        """Once per process: the rest stands in the notes of the attempts."""
+        log.log(logging.DEBUG if self._warned else logging.WARNING, "cache %s: %s: %s", self._folder.path, what, error)
+        self._warned = True
 
     # Looking ----------------------------------------------------------------------------------------------------------
 

@@ -117,7 +117,8 @@ def _is_left_over(folder: CacheFolder, one: os.DirEntry[str]) -> bool:
     if one.name.startswith("."):
         return abandoned
     if one.is_symlink():
-        return not folder.file(os.readlink(one.path)).exists()
+        key = _pointed(one)
+        return key is not None and not folder.file(key).exists()
     return "~" in one.name and abandoned and not folder.file(one.name[:_KEY]).exists()
 
 
@@ -153,6 +154,13 @@ def _scan(path: Path) -> list[os.DirEntry[str]]:
             return list(found)
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _pointed(one: os.DirEntry[str]) -> str | None:
+    try:
+        return os.readlink(one.path)
+    except OSError:  # it was removed meanwhile
+        return None
 
 
 def _status(one: os.DirEntry[str]) -> os.stat_result | None:
