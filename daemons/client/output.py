@@ -60,7 +60,8 @@ class _Attempt:
     def wanted(self, request: str, run: str) -> ReadOutput:
         job, path, attempt, place = self._names
         at = self._offset + self._read
-        return ReadOutput(request, run, job, path, attempt, at, place=place, file=self._file)
+        size = OUTPUT_PART if self.left is None else min(self.left, OUTPUT_PART)  # what follows is another attempt's
+        return ReadOutput(request, run, job, path, attempt, at, size, place=place, file=self._file)
 
     def take(self, answer: Output) -> tuple[Piece | None, bool]:
         """(what is new, whether there is more of it)."""
