@@ -39,7 +39,9 @@ class Methods:
         found = self._found[namespace]
         if found is None:
             text = f"there is no namespace {namespace!r} below {self._namespaces.folder}"
-            self._fields.wrong(task, "namespace", text + nearest(namespace, self._all_names()))
+            hint = nearest(namespace, self._all_names()) if self._all_names() else ""
+            hint = hint or f"; `headrace namespace new {namespace}` makes one"
+            self._fields.wrong(task, "namespace", text + hint)
             return None
         known = self._known.get((namespace, method))
         if known is None:

@@ -51,6 +51,9 @@ def materialize(head: Step, manager: Any, executor: str | None, processes: int |
     if plan.is_here(head):
         assert head.ctx is not None
         return head.ctx[name_of(head)]
+    for step in plan.steps:
+        if not plan.is_here(step) and type(step).run is Step.run and "run" not in vars(step):
+            Step.run(step)  # says that it is not written, before anything runs
     if manager is not None:
         return _on_cluster(plan, manager, timeout)
     return _on_this_machine(plan, count)

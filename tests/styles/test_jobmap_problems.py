@@ -504,3 +504,22 @@ def test_whatever_stands_in_a_map_it_is_right_or_has_problems(words: Path, data:
             jobmap.load(document)
         except JobMapError as error:
             assert error.problems
+
+
+def test_where_there_is_no_namespace_at_all_it_is_said_how_one_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(JobMapError) as caught:
+        jobmap.validate(GOOD)
+    assert any("`headrace namespace new words` makes one" in problem for problem in caught.value.problems)
+
+
+def test_a_name_that_no_disk_takes_is_a_problem_like_any_other(words: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(words)
+    document: Any = copy.deepcopy(GOOD)
+    document["tasks"][1]["method"] = "x" * 5000
+    document["tasks"][2]["namespace"] = "y" * 5000
+    with pytest.raises(JobMapError) as caught:
+        jobmap.validate(document)
+    assert {problem.field for problem in caught.value.problems} >= {"method", "namespace"}

@@ -496,9 +496,24 @@ def test_what_was_done_before_a_failure_is_kept() -> None:
     assert ctx.A == "A()"
 
 
-def test_a_step_without_run_says_that_it_is_not_written() -> None:
+def test_a_step_without_run_says_that_it_is_not_written_before_anything_runs() -> None:
+    class Unwritten(Step):
+        def rnu(self) -> None:
+            """A slip."""
+
+    ran: list[str] = []
+
+    class First(Step):
+        def run(self) -> None:
+            ran.append("first")
+
+    with pytest.raises(
+        NotImplementedError, match=r"step 'Unwritten': Unwritten\.run\(self, \*outputs\) is not written"
+    ):
+        Unwritten(depends_on=First()).materialize()
     with pytest.raises(NotImplementedError, match="run"):
         Step().materialize()
+    assert ran == []
 
 
 @pytest.mark.parametrize(
