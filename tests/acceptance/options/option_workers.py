@@ -372,3 +372,32 @@ def needs_file(number):
     note(folder, number)
     assert number != 2 or os.path.exists(os.path.join(folder, "file")), "there is no file"
     return number
+
+
+# Seeing ---------------------------------------------------------------------------------------------------------------
+
+
+@worker
+def stepwise(file):
+    job = current()
+    for step in (1, 2, 3):
+        job.progress(step, 3, f"step {step}")
+        if step == 1 and file:
+            wait_for(file)
+    return step
+
+
+@worker
+def talk():
+    print("said aloud")
+
+
+@worker
+def talk_and_fail():
+    print("before the end")
+    raise RuntimeError("that was it")
+
+
+@worker
+def last_of_all(windows):
+    return [len(windows), windows[-1][-1]]
