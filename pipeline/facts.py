@@ -134,6 +134,8 @@ class Returned(msgspec.Struct, frozen=True, array_like=True, tag="returned"):
     """False: this end counts in no budget (the Router was away, a stop, a drain)."""
     log: tuple[str, int, int] | None = None
     cache: CacheNote | None = None
+    code: str = ""
+    """A digest of the worker's code that ran; of a command there is none."""
 
 
 class Cancelled(msgspec.Struct, frozen=True, array_like=True, tag="cancelled"):

@@ -155,6 +155,8 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     charged: bool = True
     log: tuple[str, int, int] | None = None
     cache: CacheNote | None = None
+    code: str = ""
+    """A digest of the worker's code that ran."""
 
 
 class Want(msgspec.Struct, frozen=True, array_like=True):

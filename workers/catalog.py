@@ -144,10 +144,10 @@ class Catalog:
 
     def cards(self) -> list[WorkerCard]:
         """The user's first."""
-        return [
-            WorkerCard(entry.name, entry.requires, entry.role, version(entry.target), entry.kind)
-            for entry in {**self._workers, **self._built_in, **self._workers}.values()
-        ]
+        entries = {**self._workers, **self._built_in, **self._workers}.values()
+        for entry in entries:
+            entry.code = version(entry.target)
+        return [WorkerCard(one.name, one.requires, one.role, one.code, one.kind) for one in entries]
 
 
 def version(target: Any) -> str:

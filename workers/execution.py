@@ -112,6 +112,7 @@ class Execution:
             True,
             None if self._capture is None else self._capture.attempt_ended(),
             None if look is None else look.note,
+            runnable.code,
         )
 
     def close(self) -> None:
@@ -257,6 +258,7 @@ class Execution:
             not isinstance(error, Superseded),
             region,
             None if attempt is None or attempt.look is None else attempt.look.note,
+            "" if attempt is None else attempt.runnable.code,
         )
 
     def _judged(

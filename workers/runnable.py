@@ -54,6 +54,8 @@ class Runnable:
         self.optional: tuple[str, ...] = ()
         self.role = role
         self.target = target
+        self.code = ""
+        """A digest of its code, when its process has told its Broker."""
         self.version = ""
         """What the worker's author calls this version of it."""
 

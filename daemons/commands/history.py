@@ -35,6 +35,8 @@ class Attempt:
     log: tuple[str, int, int] | None = None
     cache: str = ""
     """What came of its look into the cache: hit, miss, refused or damaged."""
+    code: str = ""
+    """A digest of the worker's code that ran."""
 
 
 @dataclass
@@ -52,6 +54,8 @@ class JobHistory:
     started: float | None = None
     duration: float = 0.0
     place: str = ""
+    code: str = ""
+    """Of the attempt that ended last."""
     reason: str = ""
     tries: list[Attempt] = field(default_factory=list)
 
@@ -62,6 +66,7 @@ class JobHistory:
             self.started = min(self.started or fact.started, fact.started)
         self.duration += fact.duration
         self.place = fact.place or self.place
+        self.code = fact.code or self.code
         if len(self.tries) < MAX_BRANCHES:
             self.tries.append(_attempt(fact))
 
@@ -186,7 +191,7 @@ def error_map(told: Mapping[str, Any]) -> dict[str, Any] | None:
 def _attempt(fact: Returned) -> Attempt:
     path = tuple(fact.path)
     end = (fact.kind, fact.started, fact.duration, fact.place, reason(fact), fact.log)
-    return Attempt(path, fact.attempt, fact.round, *end, "" if fact.cache is None else fact.cache.kind)
+    return Attempt(path, fact.attempt, fact.round, *end, "" if fact.cache is None else fact.cache.kind, fact.code)
 
 
 def reason(fact: Returned) -> str:

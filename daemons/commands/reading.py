@@ -111,10 +111,15 @@ def print_error(told: dict[str, Any]) -> None:
 
 def print_jobs(jobs: list[JobHistory]) -> None:
     rows = [
-        [one.name, one.state, one.attempts, moment(one.started), _duration(one), one.place, _reason(one)]
+        [one.name, one.state, one.attempts, moment(one.started), _duration(one), one.place, _code(one), _reason(one)]
         for one in jobs
     ]
-    print_table(["job", "state", "attempts", "started", "duration", "place", "reason"], rows)
+    print_table(["job", "state", "attempts", "started", "duration", "place", "code", "reason"], rows)
+
+
+def _code(one: JobHistory | Attempt) -> str:
+    """Which version of the worker's code has run: enough of its digest to tell it from others."""
+    return one.code[:8]
 
 
 def _duration(one: JobHistory) -> str:
@@ -130,12 +135,15 @@ def _reason(one: JobHistory) -> str:
 
 def print_attempts(jobs: list[JobHistory]) -> None:
     rows = [
-        [one.name, list(t.path) if t.path else "", t.attempt, _end(t), moment(t.started), duration(t.duration), t.place]
+        [
+            one.name, list(t.path) if t.path else "", t.attempt, _end(t), moment(t.started), duration(t.duration),
+            t.place, _code(t),
+        ]
         for one in jobs
         for t in one.tries
-    ]
+    ]  # fmt: skip
     say()
-    print_table(["job", "branch", "attempt", "end", "started", "duration", "place"], rows)
+    print_table(["job", "branch", "attempt", "end", "started", "duration", "place", "code"], rows)
 
 
 def _end(one: Attempt) -> str:

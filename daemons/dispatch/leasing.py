@@ -351,7 +351,7 @@ class Leasing:
         fact = Returned(
             ready.job, ready.path, ready.attempt, outcome.kind, outcome.lease, ready.round, outcome.started,
             outcome.duration, broker.place, size, outcome.ref, outcome.signs, outcome.error, outcome.charged,
-            outcome.log, outcome.cache,
+            outcome.log, outcome.cache, outcome.code,
         )  # fmt: skip
         self._unlease(item)
         self._close(item)

@@ -280,6 +280,13 @@ def test_show_tells_states_attempts_and_places_of_the_jobs(cluster: Cluster, add
     assert "accepted" in text
 
 
+def test_show_tells_which_version_of_the_code_ran(cluster: Cluster, added: str) -> None:
+    jobs = cluster.json("show", added)["run"]["jobs"]
+    for job in jobs:
+        assert len(job["code"]) == 12 and job["tries"][0]["code"] == job["code"]
+        assert job["code"][:8] in cluster.run("show", added).stdout
+
+
 def test_show_tells_why_a_run_failed(cluster: Cluster, failed: str) -> None:
     run = cluster.json("show", failed)["run"]
     assert run["error"]["job"] == "Broken"
