@@ -253,11 +253,12 @@ class Router:
 
     def _read_journal(self) -> None:
         loads, self._loads = self._loads, []
-        archive = self._journal.archive
+        archive, cluster = self._journal.archive, self._dispatch.cluster
+        asked = [load.child for load in loads if isinstance(load, Find)]
+        below = found_below(archive, asked, cluster.now, cluster.wall) if asked else {}
         for load in loads:
             if isinstance(load, Find):
-                cluster = self._dispatch.cluster
-                self._dispatch.found(load, *found_below(archive, load.child, cluster.now, cluster.wall))
+                self._dispatch.found(load, *below[load.child])
             elif isinstance(load, Load):
                 definition = archive.definition(load.run) if load.definition else None
                 self._dispatch.loaded(load.run, load.take, definition, archive.facts(load.run, load.after))

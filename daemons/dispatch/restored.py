@@ -25,12 +25,18 @@ def known_runs(archive: Archive, runs: Iterable[str]) -> dict[str, Known]:
     return found
 
 
-def found_below(archive: Archive, child: str, now: float, wall: float) -> tuple[OpenRun | None, Known | None]:
-    """What there is of a sub-run: its end, and (unless it was pruned) how it would go on."""
-    known = known_runs(archive, [child]).get(child)
-    if known is None or archive.run(child) is None:
-        return None, known
-    return ended_run(archive, child, now, wall), known
+FoundBelow = tuple[OpenRun | None, Known | None]
+
+
+def found_below(archive: Archive, children: Iterable[str], now: float, wall: float) -> dict[str, FoundBelow]:
+    """What there is of sub-runs: the end of each, and (unless it was pruned) how it would go on."""
+    wanted = list(children)
+    found: dict[str, FoundBelow] = dict.fromkeys(wanted, (None, None))
+    known = known_runs(archive, wanted)
+    there = {one.run for one in archive.known(known)}
+    for child, end in known.items():
+        found[child] = (ended_run(archive, child, now, wall) if child in there else None), end
+    return found
 
 
 def _verdict(text: str | None) -> Verdict | None:

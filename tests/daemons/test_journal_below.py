@@ -90,14 +90,14 @@ def test_an_open_sub_run_is_the_attempt_that_its_last_round_was_opened_as(journa
 
 def test_what_is_found_of_a_child_is_nothing_its_end_or_how_it_would_go_on(journal: Journal) -> None:
     accept(journal, "top")
-    assert found_below(journal.archive, "inner", 0.0, 10.0) == (None, None)
+    assert found_below(journal.archive, ["inner"], 0.0, 10.0) == {"inner": (None, None)}
     accept(journal, "inner", PLACE, digest=b"16 bytes of it..")
     tell(journal, ("inner", Finished(5.0, "failed")))
-    run, known = found_below(journal.archive, "inner", 0.0, 10.0)
+    run, known = found_below(journal.archive, ["inner", "top"], 0.0, 10.0)["inner"]
     assert run is not None and known is not None
     assert (run.parent, known.verdict, known.digest) == (PLACE, "failed", b"16 bytes of it..")
     tell(journal, (None, Pruned("inner", 7.0)))
-    run, known = found_below(journal.archive, "inner", 0.0, 10.0)
+    run, known = found_below(journal.archive, ["inner", "top"], 0.0, 10.0)["inner"]
     assert run is None and known is not None
 
 
