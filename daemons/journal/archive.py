@@ -6,14 +6,13 @@ and every result is checked against its checksum when it is read.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path as FilePath
 from typing import Any
 
 from ...pipeline.errors import JournalDamaged, JournalError, NotFound
 from ...pipeline.facts import Accepted, Path, Returned, unpack_fact
-from .inspection import FACT_COLUMNS, Row, is_input_whole, is_result_whole, is_unusable, is_whole, read_only
+from .inspection import FACT_COLUMNS, UNREADABLE, Row, is_input_whole, is_result_whole, is_unusable, is_whole, read_only
 from .standing import unpack_error
 from .summaries import Kept, Page, Place, Summary, Tombstone
 from .tables import STATE, below_key, key_path, path_key
@@ -271,7 +270,7 @@ class Archive:
         """Every question goes through here: a page that cannot be read is an error about the journal, not SQLite's."""
         try:
             yield from self.connection.execute(sql, values)
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             if is_unusable(error):
                 raise JournalError(f"the journal {self.path} cannot be read: {error}") from error
             raise JournalDamaged(str(self.path), f"SQLite says: {error}") from error

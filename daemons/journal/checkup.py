@@ -15,6 +15,7 @@ from .inspection import (
     FACT_COLUMNS,
     NAME,
     NOT_A_JOURNAL,
+    UNREADABLE,
     Row,
     check_end,
     check_version,
@@ -85,7 +86,7 @@ def verify(path: str | Path) -> Report:
     try:
         connection.execute("BEGIN")
         _check(connection, marked, report)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         report.complain(f"SQLite cannot read on: {error}")
     finally:
         connection.close()

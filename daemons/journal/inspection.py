@@ -31,6 +31,8 @@ _FACTS = (
     f"SELECT {FACT_COLUMNS} FROM (SELECT number FROM runs {{}}) "
     "CROSS JOIN facts INDEXED BY facts_by_run ON run = number"
 )
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What comes of reading a damaged file. The latter: what SQLite says about it holds bytes of it that are no text."""
 _UNUSABLE = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -86,7 +88,7 @@ def inspect(folder: Path) -> Found:
             epoch_began(connection, damaged),
             list(replay(connection, damaged)),
         )
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         if is_unusable(error):
             raise JournalError(f"the journal {path} cannot be read: {error}") from error
         damaged(f"SQLite says: {error}")
@@ -100,7 +102,7 @@ def read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=10.0)
 
 
-def is_unusable(error: sqlite3.Error) -> bool:
+def is_unusable(error: Exception) -> bool:
     """Is it the disk, the rights or another process, and not the content?"""
     code = getattr(error, "sqlite_errorcode", None)
     return isinstance(code, int) and code & 0xFF in _UNUSABLE

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...pipeline.errors import JournalError
 from .checkup import journal_file, verify
-from .inspection import NAME
+from .inspection import NAME, UNREADABLE
 from .lock import FolderLock
 from .mark import NAME as MARK
 from .repair import Repaired, repair
@@ -68,7 +67,7 @@ def _mend(folder: Path) -> Mended:
 def _saved(folder: Path, fresh: Path) -> Repaired:
     try:
         repaired = repair(folder, fresh)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise JournalError(
             f"nothing of {folder / NAME} can be saved ({error}): restore a copy of the folder"
         ) from error

@@ -18,7 +18,7 @@ from ...pipeline.errors import JournalError
 from ...pipeline.facts import Accepted, EpochBegan, Fact, Pruned, Returned
 from ..dispatch.effects import Record
 from .checkup import journal_file, read_fact
-from .inspection import FACT_COLUMNS, NAME, Row, is_input_whole, is_result_whole, read_only
+from .inspection import FACT_COLUMNS, NAME, UNREADABLE, Row, is_input_whole, is_result_whole, read_only
 from .mark import Mark, Marked, read_mark
 from .rows import Ends, Rows
 from .tables import OWN, create_journal
@@ -157,7 +157,7 @@ class _Salvage:
             row = self._damaged.execute(
                 "SELECT definition, data, crc FROM inputs WHERE number = ?", (number,)
             ).fetchone()
-        except sqlite3.Error:
+        except UNREADABLE:
             return None
         return row[:2] if row is not None and is_input_whole(number, *row) else None
 
@@ -167,7 +167,7 @@ class _Salvage:
         try:
             for row in self._damaged.execute(f"SELECT * FROM {table}"):
                 self._target.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
-        except sqlite3.Error:
+        except UNREADABLE:
             self._repaired.lost += 1
 
     def _drop_half_pruned(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def _block(node: Mapping[str, Any]) -> Block:
     fields = dict(given)
     for key in ("children", "cmds"):
         if key in fields and kind in ("Job", "Task"):
-            fields[key] = [_block(one) for one in fields[key] or ()]
+            fields[key] = [_block(one) for one in _several(fields[key])]
     if kind == "Action":
         fields = {"_role": None, "_whenerror": False, **fields}
     elif kind != "Instance":
@@ -84,8 +84,13 @@ def _plain(node: Mapping[str, Any]) -> dict[str, Any]:
     fields = {key: value for key, value in given.items() if key not in ("children", "cmds")}
     for key in ("children", "cmds"):
         if given.get(key):
-            fields[key] = [_plain(one) for one in given[key]]
+            fields[key] = [_plain(one) for one in _several(given[key])]
     return {kind: fields}
+
+
+def _several(given: Any) -> Sequence[Mapping[str, Any]]:
+    """One command may stand without its list."""
+    return [given] if isinstance(given, Mapping) else given or ()
 
 
 _SILENT = (("_role", None), ("_whenerror", False))

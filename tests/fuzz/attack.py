@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from socket import socket as TcpSocket
 from types import TracebackType
 from typing import Any, Self
 
@@ -53,11 +54,14 @@ def until(fact: Callable[[], object], what: str) -> None:
 
 
 class Target:
-    """Router, Pipeliner and Broker in a folder of their own, on sockets in it."""
+    """Router, Pipeliner and Broker in a folder of their own, on sockets in it, or on free ports."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, tcp: bool = False) -> None:
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         self.api, self.broadcast = f"ipc://{folder}/api", f"ipc://{folder}/broadcast"
+        if tcp:
+            self.api, self.broadcast = _free_address(), _free_address()
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str) -> None:
@@ -110,6 +114,12 @@ class Target:
 
     def tail(self, name: str, size: int = 5000) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")[-size:]
+
+
+def _free_address() -> str:
+    with TcpSocket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def _sizes(status: dict[str, Any]) -> tuple[int, int]:

@@ -244,7 +244,7 @@ class Bending:
         """Nested as nobody would."""
         made: Any = []
         kind = self.random.randrange(3)
-        for _ in range(self.random.choice((90, 150, 900))):
+        for _ in range(self.random.choice((90, 110, 250))):
             made = [made] if kind == 0 else {"a": made} if kind == 1 else {"Task": {"title": "", "children": [made]}}
         return {"Job": {"title": "", "children": [made]}} if self.random.random() < 0.7 else made
 

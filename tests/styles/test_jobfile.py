@@ -396,3 +396,10 @@ def test_commands_tell_warnings_beside_their_output(tmp_path: Path) -> None:
     done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, check=True)
     assert json.loads(done.stdout)["run"]["state"] == "success"
     assert "warning: Job: 'childern' is a note" in done.stderr
+
+
+def test_one_command_may_stand_without_its_list() -> None:
+    document = {"Job": {"title": "t", "cmds": {"Action": {"argv": ["true"]}}}}
+    job = from_document(document)
+    assert job == from_document({"Job": {"title": "t", "cmds": [{"Action": {"argv": ["true"]}}]}})
+    assert loads(dumps(document)) == job

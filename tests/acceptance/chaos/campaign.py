@@ -24,6 +24,8 @@ from proof import executions, prove
 RESULTS = Path(__file__).parents[3] / "bench" / "results" / "chaos.jsonl"
 CHECKED = "0 lost, 0 committed twice, 0 started too early, 0 unsaved, 0 orphans, 0 stuck"
 DRAIN = 120.0
+OVERLAP = 10.0
+"""Seconds for which blows fall on what has not recovered from others: beyond that the next one waits."""
 ORPHANS = 15.0
 """Seconds that processes of a struck daemon may take to be gone."""
 
@@ -113,8 +115,11 @@ class Campaign:
             return self._report(plant, load, first, count, figures)
 
     def _strike(self, plant: Plant, load: Load, random: random.Random) -> None:
+        try:
+            until(lambda: load.check() or not load.bleeds(OVERLAP), "what was struck before has recovered", self.bound)
+        except AssertionError as error:
+            plant.problems.append(f"stuck: {error}")
         time.sleep(random.uniform(*self.pause))  # the instant is what is random here
-        load.check()
         plant.check_alive()
         if self.brings is not None:
             load.give(self.brings(random))

@@ -165,6 +165,11 @@ class Load:
         if self.failure is not None:
             raise self.failure
 
+    def bleeds(self, longer: float) -> bool:
+        """Is there a wound that has not healed for so many seconds?"""
+        with self._lock:
+            return any(wound.took > longer for wound in self._bleeding())
+
     def wound(self) -> Wound:
         """A blow falls now. Orders that are open are tied to it."""
         with self._lock:
