@@ -10,7 +10,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Generic, NoReturn, Protocol, TypeVar, overload
 
-from .checks import Check, amount, amounts, fault, flag, number, one_of, seconds, show, text, texts, unknown, whole
+from .checks import (
+    Check,
+    amount,
+    amounts,
+    clean,
+    fault,
+    flag,
+    number,
+    one_of,
+    seconds,
+    show,
+    text,
+    texts,
+    unknown,
+    whole,
+)
 from .definition import CommandLine, GatherRule, RetryRule
 from .errors import DefinitionError
 from .requirement import SIGNS, RequirementError, requirement
@@ -96,7 +111,7 @@ def _fault(where: str, option: str, value: Any) -> str | int:
     if isinstance(value, type) and issubclass(value, BaseException):
         return value.__name__
     if isinstance(value, str) and value:
-        return value
+        return text(where, option, value)
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31:
         return int(value)
     raise fault(where, option, "names of exceptions, exception classes or exit codes", value)
@@ -131,12 +146,12 @@ def command_line(where: str, option: str, value: Any) -> CommandLine:
     if not isinstance(value, Mapping):
         raise fault(where, option, "a list of arguments (for shell text write Job.shell('...'))", value)
     for name in value:
-        if name not in _COMMAND_PARTS:
-            raise unknown(f"{where}: {option}", name, _COMMAND_PARTS)
+        if name not in COMMAND_PARTS:
+            raise unknown(f"{where}: {option}", name, COMMAND_PARTS)
     line = CommandLine(
         **{
             name: check(where, f"{option} {name}", value[name])
-            for name, check in _COMMAND_PARTS.items()
+            for name, check in COMMAND_PARTS.items()
             if name in value
         }
     )
@@ -148,23 +163,34 @@ def command_line(where: str, option: str, value: Any) -> CommandLine:
 def _arguments(where: str, option: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not value:
         raise fault(where, option, "a list of texts that is not empty", value)
-    for at, one in enumerate(value):
-        if not isinstance(one, str) or "\0" in one:
-            raise fault(where, f"{option}[{at}]", "a text without NUL characters", one)
-    return tuple(value)
+    return tuple(_for_program(where, f"{option}[{at}]", one) for at, one in enumerate(value))
+
+
+def _for_program(where: str, option: str, value: Any) -> str:
+    """A text that a program can be given."""
+    if not isinstance(value, str) or "\0" in value:
+        raise fault(where, option, "a text without NUL characters", value)
+    return clean(where, option, value)
 
 
 def _environment(where: str, option: str, value: Any) -> dict[str, str]:
     fits = isinstance(value, Mapping) and all(isinstance(part, str) for pair in value.items() for part in pair)
     if not fits:
         raise fault(where, option, "a dict of texts", value)
-    return dict(value)
+    for name in value:
+        if not name or "=" in name:
+            raise fault(where, option, "a dict of texts, with names that are not empty and without =", value)
+    return {_for_program(where, option, name): _for_program(where, option, text) for name, text in value.items()}
 
 
-_COMMAND_PARTS: dict[str, Check] = {
+def _line(where: str, option: str, value: Any) -> str:
+    return _for_program(where, option, text(where, option, value))
+
+
+COMMAND_PARTS: dict[str, Check] = {
     "argv": _arguments,
-    "shell": text,
-    "cwd": text,
+    "shell": _line,
+    "cwd": _line,
     "env": _environment,
     "dialect": one_of("", "alfred"),
 }

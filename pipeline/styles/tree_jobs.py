@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..checks import clean
 from ..definition import CommandLine
 from ..errors import DefinitionError
 from ..job import Job
@@ -95,7 +96,7 @@ class Jobs:
         texts = isinstance(argv, list | tuple) and all(isinstance(one, str) and "\0" not in one for one in argv)
         if not texts or not argv:
             raise DefinitionError(f"{node.path}: argv must be a list of texts that is not empty, not {argv!r:.100}")
-        return tuple(argv)
+        return tuple(clean(node.path, f"argv[{at}]", one) for at, one in enumerate(argv))
 
     def _worker(self, node: ActionNode, options: dict[str, Any]) -> str:
         if self._role is not None:

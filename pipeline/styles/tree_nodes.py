@@ -21,7 +21,7 @@ from ..checks import Check, any_text, fault, flag, one_of, show, text, unknown
 from ..definition import HookKind
 from ..errors import DefinitionError
 from ..group import HOOK_KINDS
-from ..options import JOB_OPTIONS, Retry
+from ..options import COMMAND_PARTS, JOB_OPTIONS, Retry
 
 MAX_DEPTH = 100
 """How deep tasks may stand in each other."""
@@ -179,10 +179,6 @@ def _retry(path: str, key: str, value: Any) -> Any:
     return Retry(value) if type(value) is int and value >= 1 else JOB_OPTIONS["retry"](path, key, value)
 
 
-def _environment(path: str, key: str, value: Any) -> dict[str, str]:
-    return dict(JOB_OPTIONS["command"](path, key, {"argv": ["env"], "env": value}).env)
-
-
 def _hooks(path: str, key: str, value: Any) -> dict[HookKind, Any]:
     if not isinstance(value, Mapping):
         raise fault(path, key, 'a map such as {"failure": [{"Action": {...}}]}', value)
@@ -214,8 +210,8 @@ def _of_job(*options: str) -> dict[str, Check]:
 INHERITED: dict[str, Check] = {
     **_of_job("role", "timeout", "queue_timeout", "resources", "limits"),
     "retry": _retry,
-    "cwd": text,
-    "env": _environment,
+    "cwd": COMMAND_PARTS["cwd"],
+    "env": COMMAND_PARTS["env"],
     "dialect": one_of("", "alfred"),
 }
 """Options of actions; what stands on a Job or Task is meant for every action in it."""

@@ -313,3 +313,20 @@ def test_an_action_that_expands_is_followed_by_a_gate_that_it_is_told() -> None:
     pipeline = job.to_pipeline()
     assert edges(pipeline) == {("Action1", "Action1 ends"), ("Action1 ends", "Action2")}
     assert pipeline.jobs[0].data["before"] == "Action1 ends"
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"argv": ["a", "\ud800"]}, r"Job.children\[0\].Action: argv\[1\] must be a text that can be written as UTF-8"),
+        ({"argv": ["a"], "_env": {"A": "\0"}}, r"Job.children\[0\].Action: _env must be a text without NUL"),
+        ({"argv": ["a"], "_env": {"A=B": "c"}}, r"Job.children\[0\].Action: _env must be .* without ="),
+        ({"argv": ["a"], "_cwd": "a\0"}, r"Job.children\[0\].Action: _cwd must be a text without NUL"),
+        ({"_retry": {"tries": 2, "on": ["\ud800"]}}, "can be written as UTF-8"),
+    ],
+)
+def test_what_no_program_can_be_given_is_refused_with_its_path(fields: dict[str, Any], told: str) -> None:
+    with Job("j") as job:
+        Action(**fields)
+    with pytest.raises(DefinitionError, match=told):
+        job.to_pipeline().definition()
