@@ -25,22 +25,26 @@ Figures = dict[str, float]
 
 def fan_out(manager: PipelineManager, jobs: int = 10_000) -> float:
     """Jobs a second for one root, many jobs without work, and one join."""
-    middle = [Job("nothing", name=f"n{index}") for index in range(jobs)]
-    root, join = Job("nothing", name="root"), Job("nothing", name="join")
-    pipeline = Pipeline({root: middle, tuple(middle): join})
+    pipeline = fan_out_of(jobs)
     began = time.perf_counter()
     _finish(manager, pipeline)
     return jobs / (time.perf_counter() - began)
 
 
-def _chain(length: int) -> Pipeline:
+def fan_out_of(jobs: int) -> Pipeline:
+    middle = [Job("nothing", name=f"n{index}") for index in range(jobs)]
+    root, join = Job("nothing", name="root"), Job("nothing", name="join")
+    return Pipeline({root: middle, tuple(middle): join})
+
+
+def chain_of(length: int) -> Pipeline:
     jobs = [Job("nothing", name=f"n{index}") for index in range(length)]
     return Pipeline(dict(itertools.pairwise(jobs)) or {jobs[0]: None})
 
 
 def many_chains(manager: PipelineManager, chains: int = 3000) -> float:
     """Jobs a second for many chains of three, given to `start_many` at once."""
-    pipelines = [_chain(3) for _ in range(chains)]
+    pipelines = [chain_of(3) for _ in range(chains)]
     began = time.perf_counter()
     manager.start_many(pipelines)
     _update_until(manager, lambda: all(pipeline.finished for pipeline in pipelines))
@@ -50,7 +54,7 @@ def many_chains(manager: PipelineManager, chains: int = 3000) -> float:
 
 def starts(manager: PipelineManager, count: int = 1000) -> float:
     """Blocking, durable starts a second, one after the other."""
-    pipelines = [_chain(1) for _ in range(count)]
+    pipelines = [chain_of(1) for _ in range(count)]
     began = time.perf_counter()
     for pipeline in pipelines:
         manager.start(pipeline)
@@ -61,7 +65,7 @@ def starts(manager: PipelineManager, count: int = 1000) -> float:
 
 def hop(manager: PipelineManager, length: int = 1000) -> float:
     """Milliseconds from one job to the next in a long chain."""
-    pipeline = _chain(length)
+    pipeline = chain_of(length)
     began = time.perf_counter()
     _finish(manager, pipeline)
     return (time.perf_counter() - began) / length * 1000
@@ -71,7 +75,7 @@ def latency(manager: PipelineManager, count: int = 100) -> float:
     """Median milliseconds of a chain of three on an idle cluster, from `start` to seen finished."""
     took = []
     for _ in range(count):
-        pipeline = _chain(3)
+        pipeline = chain_of(3)
         began = time.perf_counter()
         _finish(manager, pipeline)
         took.append((time.perf_counter() - began) * 1000)

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 DRAIN = 1000
 """Frames read from one socket in one turn, so that the others get theirs."""
+EVENTS, READABLE = int(zmq.EVENTS), int(zmq.POLLIN)
+"""Plain numbers: with the enums of zmq, to ask a socket whether it is readable takes five times as long."""
 
 
 def place() -> str:
@@ -92,7 +94,7 @@ class Stopper:
 def drained(socket: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
     """What has arrived, a turn's worth of it. Asking first is much cheaper than an exception at the end."""
     for _ in range(DRAIN):
-        if not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        if not int(socket.getsockopt(EVENTS)) & READABLE:
             return
         try:
             yield socket.recv_multipart(zmq.NOBLOCK)

@@ -12,7 +12,7 @@ from .requests import Requests
 
 RECONNECT = 50
 SLOWEST_RECONNECT = 1000
-READABLE, WRITABLE = int(zmq.POLLIN), int(zmq.POLLOUT)
+EVENTS, READABLE, WRITABLE = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
 
 
 def subscribed(address: str) -> zmq.Socket[bytes]:
@@ -81,7 +81,7 @@ class Wire:
         return bool(events & READABLE or (events & WRITABLE and self.is_blocked))
 
     def _events(self) -> int:
-        return int(self.socket.getsockopt(zmq.EVENTS))
+        return int(self.socket.getsockopt(EVENTS))
 
     def _write(self) -> None:
         """Without a connection nothing leaves the core: an old frame would arrive late, beside its own repeats."""

@@ -53,8 +53,7 @@ class Rules:
     limits: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """What the journal knows of a run that is not open."""
 
     run: str

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ...pipeline.facts import Fact, Path
 from ..protocol import FromRouter
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Effect(msgspec.Struct, frozen=True):
+    """There is one for every fact and every message: a struct is made in a tenth of the time of a frozen dataclass."""
+
+
+class Send(Effect, frozen=True):
     """Router: a message to a peer. `rests` False: it rests on no fact of this turn and does not wait for them."""
 
     peer: str
@@ -17,8 +20,7 @@ class Send:
     rests: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Effect, frozen=True):
     """Router: a fact for the journal, with what is kept beside it. `run` is None for facts of the Router itself."""
 
     sequence: int
@@ -33,8 +35,7 @@ class Record:
     """The request that this fact carries out (id, digest of its body, packed answer): remembered for a day."""
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(Effect, frozen=True):
     """Router: read a run's definition (when `definition`) and its facts after `after`, and feed them back."""
 
     run: str
@@ -43,16 +44,14 @@ class Load:
     definition: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(Effect, frozen=True):
     """Router: which of a Broker's held leases belong to instances that have already ended? Fed back as `looked_up`."""
 
     peer: str
     session: str
 
 
-@dataclass(frozen=True, slots=True)
-class Find:
+class Find(Effect, frozen=True):
     """Router: what the journal has of a sub-run that an attempt is to be. Fed back as `found`."""
 
     run: str
@@ -62,15 +61,13 @@ class Find:
     child: str
 
 
-@dataclass(frozen=True, slots=True)
-class Forget:
+class Forget(Effect, frozen=True):
     """Router: a peer is gone for good: free what the loop keeps for it."""
 
     peer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(Effect, frozen=True):
     """Router: a signal for watchers, lossy by contract: `body` is packed, and says how far a running job is."""
 
     run: str

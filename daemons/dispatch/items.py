@@ -41,6 +41,8 @@ class State(Enum):
     """Below, and asked to stop: its run is being cancelled."""
     ENDED = "ended"
 
+    __hash__ = object.__hash__  # in C: every step of every item looks itself up in a table
+
 
 ON_LEASE = frozenset({State.LEASED, State.RECALLED, State.STOPPING})
 STEPS = {

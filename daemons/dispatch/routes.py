@@ -28,6 +28,9 @@ LAZY = 0.02
 HEAVY = 8 * 1024 * 1024
 """Envelopes above this are sent in parts: beyond `MAX_FRAME` the other side closes the connection."""
 PATIENT = (Noted, Drop)
+PACE: dict[type, float] = {Take: 0.004, Endings: 0.002}
+"""Seconds between such messages to one peer. The first new run and the first end go at once; when many come one after
+the other they travel together, and everybody behind them is woken once for all of them."""
 LARGE = 256 * 1024
 """From here on it is cheaper not to copy a frame: giving memory back later, on another thread, has its price too."""
 MIDWAY = 1 << 40
@@ -43,6 +46,8 @@ class Route:
     heard: float
     received: int = 0
     sent: int = 0
+    paced_at: float = float("-inf")
+    """When the last message left that keeps a pace."""
     lazy: list[FromRouter] = field(default_factory=list)
     left: tuple[str, ...] = ()
     """Sessions before this one."""
@@ -56,7 +61,8 @@ class Routes:
         self._socket = socket
         self._epoch = epoch
         self._routes: dict[str, Route] = {}
-        self._lazy: dict[str, None] = {}
+        self._lazy: dict[str, float] = {}
+        """By peer: until when its messages wait for company."""
         self._lazy_until = float("inf")
 
     def __len__(self) -> int:
@@ -76,17 +82,17 @@ class Routes:
         return whole
 
     def send(self, peer: str, messages: list[FromRouter], now: float) -> None:
-        """In order; a few that only free memory at the other side wait a moment for others to go with."""
+        """In order; what may wait for company waits."""
         route = self._routes.get(peer)
         if route is None:
             return
-        if all(isinstance(message, PATIENT) for message in messages):
-            if not self._lazy:
-                self._lazy_until = now + LAZY
-            self._lazy[peer] = None
-            route.lazy += messages
+        until = _waits_until(messages, route, now)
+        if until <= now:
+            self._send(peer, route, messages, now)
             return
-        self._send(peer, route, messages)
+        route.lazy += messages
+        self._lazy[peer] = min(until, self._lazy.get(peer, until))
+        self._lazy_until = min(until, self._lazy_until)
 
     def take_unreachable(self) -> list[str]:
         gone, self.unreachable = self.unreachable, []
@@ -99,22 +105,26 @@ class Routes:
         """What has waited long enough for company goes alone."""
         if now < self._lazy_until:
             return
-        waiting, self._lazy, self._lazy_until = self._lazy, {}, float("inf")
-        for peer in waiting:
+        for peer in [name for name, until in self._lazy.items() if until <= now]:
             route = self._routes.get(peer)
             if route is not None and route.lazy:
-                self._send(peer, route, [])
+                self._send(peer, route, [], now)
+            self._lazy.pop(peer, None)
+        self._lazy_until = min(self._lazy.values(), default=float("inf"))
 
-    def _send(self, peer: str, route: Route, messages: list[FromRouter]) -> None:
+    def _send(self, peer: str, route: Route, messages: list[FromRouter], now: float) -> None:
         if route.lazy:
             messages = route.lazy + messages
             route.lazy = []
+            self._lazy.pop(peer, None)
         frame = encode(Outbound(PROTOCOL, self._epoch, route.session, route.sent + 1, messages))
         if len(frame) > HEAVY and (parts := halves(messages)):
             for part in parts:
-                self._send(peer, route, part)
+                self._send(peer, route, part, now)
             return
         route.sent += 1
+        if any(type(message) in PACE for message in messages):
+            route.paced_at = now
         try:
             self._socket.send_multipart((route.address, frame), zmq.NOBLOCK, copy=len(frame) < LARGE)
         except zmq.Again:
@@ -133,6 +143,17 @@ class Routes:
     def forget_idle(self, now: float) -> None:
         for peer in [name for name, route in self._routes.items() if now - route.heard > IDLE]:
             del self._routes[peer]
+
+
+def _waits_until(messages: list[FromRouter], route: Route, now: float) -> float:
+    """Until when all of these may wait for company."""
+    until = now + LAZY
+    for message in messages:
+        if not isinstance(message, PATIENT):
+            until = min(until, route.paced_at + PACE.get(type(message), 0.0))
+            if until <= now:
+                break
+    return until
 
 
 def halves(messages: list[FromRouter]) -> tuple[list[FromRouter], list[FromRouter]] | None:

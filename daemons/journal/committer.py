@@ -4,6 +4,9 @@ The loop puts one batch per turn and goes on; the thread takes all that wait, co
 `fileno()` readable. A disk that is full keeps the batches pending and says so in `stalled`; they are tried again until
 there is room. A disk that failed to sync has lost nobody knows what: the process has to end, and the next one goes by
 what is really there. When there is nothing to commit, pruned runs are swept.
+
+Both threads share one interpreter lock, and whatever this one does after a commit keeps the loop from telling of it. So
+there are no locks but those of the queue, and nobody looks for something to sweep unless there may be something.
 """
 
 from __future__ import annotations
@@ -12,8 +15,10 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from queue import SimpleQueue
 
 from ..dispatch.effects import Record
 from .journal import Journal
@@ -22,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 TOGETHER = 10_000
 """Facts in one transaction, at most (a larger batch stays whole)."""
+LOOK_EVERY = 60.0
+"""Seconds between looks for answers that are too old to be kept; what was pruned is swept at once."""
 PASSING = frozenset(
     {
         sqlite3.SQLITE_FULL,
@@ -33,6 +40,8 @@ PASSING = frozenset(
     }
 )
 """Errors after which nothing was written and trying again makes sense: no room (or quota), no memory, in use."""
+
+Batch = tuple[int, list[Record]]
 
 
 class Committer:
@@ -46,10 +55,13 @@ class Committer:
         self._journal = journal
         self._on_failure = on_failure
         self._retry_every = retry_every
-        self._waiting: deque[tuple[int, list[Record]]] = deque()
-        self._done: list[int] = []
-        self._closing = False
-        self._news = threading.Condition()
+        self._queue: SimpleQueue[Batch | None] = SimpleQueue()
+        """None wakes the thread, to see that it is closed."""
+        self._next: Batch | None = None
+        """Taken from the queue, and not begun."""
+        self._done: deque[int] = deque()
+        self._closing = threading.Event()
+        self._look_at = float("-inf")
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
@@ -61,26 +73,20 @@ class Committer:
         return self._read
 
     def put(self, number: int, batch: list[Record]) -> None:
-        with self._news:
-            self._waiting.append((number, batch))
-            self._news.notify()
+        self._queue.put((number, batch))
 
     def done(self) -> list[int]:
         """The numbers of the batches that were committed since the last call, in order."""
         try:
-            while os.read(self._read, 4096):
-                pass
+            os.read(self._read, 4096)
         except BlockingIOError:
             pass
-        with self._news:
-            numbers, self._done = self._done, []
-        return numbers
+        return [self._done.popleft() for _ in range(len(self._done))]
 
     def close(self, timeout: float = 10.0) -> bool:
         """Commit what waits, then end the thread. False: it could not, within the time."""
-        with self._news:
-            self._closing = True
-            self._news.notify()
+        self._closing.set()
+        self._queue.put(None)
         self._thread.join(timeout)
         if self._thread.is_alive():
             return False
@@ -102,18 +108,20 @@ class Committer:
 
     def _await_work(self) -> bool:
         """False: closed, and nothing is left to do."""
-        idle = True
-        while True:
-            with self._news:
-                if not self._waiting and not self._closing and not idle:
-                    self._news.wait()
-                if self._waiting:
-                    return True
-                if self._closing:
+        while self._next is None:
+            if self._queue.empty():
+                if self._closing.is_set():
                     return False
-            idle = self._sweep()
+                if self._sweep():
+                    continue
+            self._next = self._queue.get()
+        return True
 
     def _sweep(self) -> bool:
+        """One slice of what there is to sweep. False: there is no more of it."""
+        if not self._journal.unswept and time.monotonic() < self._look_at:
+            return False
+        self._look_at = time.monotonic() + LOOK_EVERY
         try:
             return self._journal.sweep()
         except sqlite3.Error as error:
@@ -125,11 +133,10 @@ class Committer:
         """As many waiting batches as go together."""
         numbers: list[int] = []
         together: list[Record] = []
-        with self._news:
-            while self._waiting and (not together or len(together) + len(self._waiting[0][1]) <= TOGETHER):
-                number, batch = self._waiting.popleft()
-                numbers.append(number)
-                together += batch
+        while self._next is not None and (not together or len(together) + len(self._next[1]) <= TOGETHER):
+            numbers.append(self._next[0])
+            together += self._next[1]
+            self._next = None if self._queue.empty() else self._queue.get()
         return numbers, together
 
     def _commit(self, batch: list[Record]) -> bool:
@@ -142,10 +149,8 @@ class Committer:
                 if not passing(error):
                     raise
                 self._stall(f"the journal cannot be written: {error}")
-            with self._news:
-                if self._closing:
-                    return False
-                self._news.wait(self._retry_every)
+            if self._closing.wait(self._retry_every):
+                return False
         self._stall(None)
         return True
 
@@ -160,11 +165,8 @@ class Committer:
         self._wake()
 
     def _report(self, numbers: list[int]) -> None:
-        with self._news:
-            first = not self._done
-            self._done += numbers
-        if first:
-            self._wake()
+        self._done += numbers
+        self._wake()
 
     def _wake(self) -> None:
         try:

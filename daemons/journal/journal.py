@@ -31,7 +31,7 @@ from .mark import Mark, Marked
 from .rows import DRAINING, PAUSED, PAUSED_ROLE, Ends, Rows
 from .standing import Standing
 from .sweeping import anything_to_sweep, sweep_slice
-from .tables import OWN, check_sqlite, create_journal, upgrade_journal
+from .tables import OWN, Step, check_sqlite, create_journal, upgrade_journal
 from .tail import frames_written, torn_text
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,8 @@ class Journal:
         self.boot = boot_id()
         self.last_seen: float | None = None
         """Wall time of the last commit before this epoch."""
+        self.unswept = True
+        """There may be pruned runs to `sweep`."""
         self._durability = durability
         self._clock = clock
         self._ends: Ends = {}
@@ -186,15 +188,23 @@ class Journal:
         """All of it or nothing: when this returns, the batch is on disk. Raises `sqlite3.Error`, and then nothing of it
         counts; the same batch may be given again."""
         rows = self._rows(batch)
-        with self._transaction() as connection:
-            rows.write(connection)
+        self._write(list(rows.steps()))
         self.last = batch[-1].sequence
         self._found = None
+        self.unswept = self.unswept or rows.prunes
         self._ends.update(rows.ends)
         for run in rows.closed:
             self._ends.pop(run, None)
         if self._durability == "disk":
             self._write_mark()
+
+    def _write(self, steps: list[Step]) -> None:
+        if len(steps) == 1:  # it is a transaction by itself
+            self._connection.execute(*steps[0])
+            return
+        with self._transaction() as connection:
+            for statement, values in steps:
+                connection.execute(statement, values)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -244,7 +254,8 @@ class Journal:
 
     def sweep(self) -> bool:
         """Delete one slice of what is not needed any more, on the thread that commits. False: there is no more."""
-        if not anything_to_sweep(self._connection, self._clock()):
+        self.unswept = anything_to_sweep(self._connection, self._clock())
+        if not self.unswept:
             return False
         with self._transaction() as connection:
             sweep_slice(connection, self._clock())

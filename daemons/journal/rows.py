@@ -7,7 +7,7 @@ verdicts touch columns of their own and gather too; everything else is rare and 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 from ...pipeline.facts import (
@@ -29,7 +29,7 @@ from ...pipeline.facts import (
 )
 from ..dispatch.effects import Record
 from .standing import pack_error
-from .tables import Insert, fact_crc, input_crc, path_key, result_crc
+from .tables import Insert, Step, fact_crc, input_crc, path_key, result_crc
 
 Ends = dict[str | None, tuple[int, int]]
 """By run id: its number and the sequence of its last fact."""
@@ -55,17 +55,17 @@ PAUSED_ROLE = "paused role "
 DRAINING = "draining "
 """A Broker, whose identity follows, is to run empty."""
 
-Step = tuple[Insert | str, list[Any]]
-
 
 class Rows:
-    """Add records, then `write` them inside a transaction. `find` tells number and last fact of a run."""
+    """Add records, then `write` them in one transaction. `find` tells number and last fact of a run."""
 
     def __init__(self, find: Callable[[str | None], tuple[int, int]], at: float) -> None:
         self.ends: Ends = {}
         """Where the runs of this batch end after it."""
         self.closed: list[str] = []
         """The runs that are over after it."""
+        self.prunes = False
+        """It prunes runs."""
         self._find = find
         self._at = at
         self._facts: list[Any] = []
@@ -144,6 +144,7 @@ class Rows:
 
     def _prune(self, run: str, at: float) -> None:
         """A tombstone takes the run's place at once; its facts are swept later, in slices."""
+        self.prunes = True
         ended = "FROM runs WHERE id = ? AND verdict IS NOT NULL"
         self._step(f"INSERT INTO tombstones SELECT id, key, verdict, accepted, ended, ? {ended}", at, run)
         self._step(f"INSERT INTO sweeps SELECT number {ended}", run)
@@ -154,16 +155,19 @@ class Rows:
         self._steps.append((sql, list(values)))
 
     def _gather(self) -> None:
-        for statement, values in ((ENDINGS, self._endings), (VERDICTS, self._verdicts)):
-            if values:
-                self._steps.append((statement, values))
+        for insert, values in ((ENDINGS, self._endings), (VERDICTS, self._verdicts)):
+            self._steps += insert.steps(values)
         self._endings, self._verdicts = [], []
 
-    def write(self, connection: sqlite3.Connection) -> None:
+    def steps(self) -> Iterator[Step]:
+        """The statements that write all of it, once."""
         self._gather()
-        gathered: list[Step] = [(FACTS, self._facts), (RUNS, self._runs), (INPUTS, self._inputs)]
-        for statement, values in [*gathered, *self._steps, (ANSWERS, self._answers)]:
-            if isinstance(statement, Insert):
-                statement.run(connection, values)
-            else:
-                connection.execute(statement, values)
+        yield from FACTS.steps(self._facts)
+        yield from RUNS.steps(self._runs)
+        yield from INPUTS.steps(self._inputs)
+        yield from self._steps
+        yield from ANSWERS.steps(self._answers)
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        for statement, values in self.steps():
+            connection.execute(statement, values)

@@ -11,6 +11,7 @@ Run 0 is the Router itself. A run's number is the sequence of its `Accepted`.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -67,6 +68,9 @@ SCHEMA = (
     """CREATE INDEX answers_by_time ON answers (at)""",
 )
 
+Step = tuple[str, list[Any]]
+"""A statement and its values."""
+
 
 @dataclass(frozen=True, eq=False)
 class Insert:
@@ -81,14 +85,14 @@ class Insert:
     tail: str = ""
     texts: dict[int, str] = field(default_factory=dict)
 
-    def run(self, connection: sqlite3.Connection, values: list[Any]) -> None:
+    def steps(self, values: list[Any]) -> Iterator[Step]:
         """`values` is flat: `width` values per row."""
         start, size = 0, CHUNK
         while start < len(values):
             while size * self.width > len(values) - start:
                 size //= 2
             end = start + size * self.width
-            connection.execute(self.texts.get(size) or self._text(size), values[start:end])
+            yield self.texts.get(size) or self._text(size), values[start:end]
             start = end
 
     def _text(self, rows: int) -> str:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import zmq
 
-from headrace.daemons.dispatch.routes import HEAVY, LAZY, Routes
+from headrace.daemons.dispatch.routes import HEAVY, LAZY, PACE, Routes
 from headrace.daemons.protocol import (
     PROTOCOL,
     Bye,
@@ -122,6 +122,33 @@ def test_what_nobody_waits_for_waits_for_company(peer: Peer) -> None:
     peer.routes.send_lazy(1.0 + LAZY)
     (envelope,) = peer.hears()
     assert envelope.messages == [Noted([3])] and envelope.number == 2
+
+
+def test_the_first_new_run_goes_at_once_and_those_right_after_it_go_together(peer: Peer) -> None:
+    peer.says()
+    first, second, third, last = (Take(run, 1, 0, b"definition", []) for run in "abcd")
+    pace = PACE[Take]
+    peer.routes.send("peer", [first], 1.0)
+    peer.routes.send("peer", [second], 1.0 + pace / 4)
+    peer.routes.send("peer", [third, Drop("z", 1)], 1.0 + pace / 2)
+    peer.routes.send_lazy(1.0 + pace / 2)
+    assert [envelope.messages for envelope in peer.hears()] == [[first]]
+    assert peer.routes.next_deadline() == 1.0 + pace
+    peer.routes.send_lazy(1.0 + pace)
+    assert [envelope.messages for envelope in peer.hears()] == [[second, third, Drop("z", 1)]]
+    peer.routes.send("peer", [last], 1.0 + 3 * pace)
+    assert [envelope.messages for envelope in peer.hears()] == [[last]]
+
+
+def test_what_cannot_wait_takes_along_what_keeps_a_pace_in_the_order_of_sending(peer: Peer) -> None:
+    peer.says()
+    ends = [Endings("", [RunEnd(run, "success", 1.0, 1.0)]) for run in "ab"]
+    peer.routes.send("peer", [ends[0]], 1.0)
+    peer.routes.send("peer", [ends[1]], 1.0)
+    peer.routes.send("peer", [Told("id", b"")], 1.0)
+    assert [envelope.messages for envelope in peer.hears()] == [[ends[0]], [ends[1], Told("id", b"")]]
+    peer.routes.send_lazy(2.0)
+    assert not list(peer.hears()) and peer.routes.next_deadline() == float("inf")
 
 
 def test_a_gap_in_what_comes_is_seen_and_a_new_session_begins_anew(peer: Peer) -> None:
