@@ -1,4 +1,4 @@
-"""A slice of what `make fuzz` does by the hundred thousand: decoders, damaged journals, job files, job maps, raw bytes."""
+"""A slice of what `make fuzz` does by the hundred thousand: decoders, journals, job files, job maps, raw bytes."""
 
 from __future__ import annotations
 

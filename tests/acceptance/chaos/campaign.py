@@ -130,12 +130,17 @@ class Campaign:
         """No more harm, no more orders: everything ends."""
         load.stop_filling()
         try:
-            until(lambda: load.check() or not load.open, "everything that was accepted has ended", DRAIN)
+            until(lambda: self._rests(plant, load), "everything that was accepted has ended", DRAIN)
             until(lambda: not plant.orphans(), "nothing is left of what was struck", ORPHANS)
         except AssertionError as error:
             plant.problems.append(f"{error}: runs {[order.run for order in load.open][:5]}, pids {plant.orphans()}")
         plant.check_alive()
         return self.judge(plant)
+
+    def _rests(self, plant: Plant, load: Load) -> bool:
+        load.check()
+        plant.check_alive()
+        return not load.open
 
     def _report(self, plant: Plant, load: Load, first: int, count: int, figures: Mapping[str, Any]) -> Report:
         problems = [*plant.problems, *prove(plant.data, plant.marks, load.orders)]

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +76,8 @@ class Plant:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.problems: list[str] = []
         """What went wrong without anybody having caused it."""
+        self.may_end: set[str] = set()
+        """Daemons that may end by themselves: they are started again, as a supervisor does it."""
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(HERE / "labour.py", folder / "labour.py")
 
@@ -143,7 +145,7 @@ class Plant:
 
     def kill(self, name: str) -> None:
         process = self.processes.pop(name)
-        if (code := process.poll()) is not None:
+        if (code := process.poll()) is not None and name not in self.may_end:
             self.problems.append(f"{name} had ended by itself with {code}: {self.tail(name)}")
         process.kill()
         process.wait()
@@ -180,11 +182,12 @@ class Plant:
             known |= {child.pid for child in _children(pid, recursive=True)}
         return [pid for pid in self.pids() if pid not in known]
 
-    def check_alive(self, struck: Iterable[str] = ()) -> None:
+    def check_alive(self) -> None:
         """A daemon that has died of nothing is noted, and started again so that the rest can be seen."""
         for name, process in list(self.processes.items()):
-            if name not in struck and process.poll() is not None:
-                self.problems.append(f"{name} ended by itself with {process.returncode}: {self.tail(name)}")
+            if process.poll() is not None:
+                if name not in self.may_end:
+                    self.problems.append(f"{name} ended by itself with {process.returncode}: {self.tail(name)}")
                 self.start(name)
 
     def tail(self, name: str, size: int = 2000) -> str:
