@@ -28,6 +28,7 @@ from .addresses import Address, connect_address
 from .folders import data_folder
 from .loop import Link, Stopper, new_id, place, settle_down
 from .protocol import Bye, FromRouter, Output, ReadOutput, Refuse, ToRouter, Welcome
+from .reloading import Reloading
 from .session import Session
 from .slots.deaths import death
 from .slots.machine import Slots
@@ -59,6 +60,7 @@ class Broker:
     number of `gpu`, or a list of names, are units of their own: each job gets its own ones, and is told which.
     `cache`: the folder of the content cache, by default beside the Router's values; it holds `cache_size` bytes and
     what was used in the last `cache_keep` seconds.
+    `reload`: watch the files of the workers, and run new jobs with what has changed.
     `output_limit`: bytes that are kept of what an attempt prints; `output_keep`: seconds that output of Brokers stays.
     `broadcast`, `poll_time` and `insecure` are not needed here; they stand for those who give them to every daemon.
     """
@@ -84,6 +86,7 @@ class Broker:
         cache_keep: float = LONGEST,
         output_limit: int = LIMIT,
         output_keep: float = KEEP,
+        reload: bool = False,
     ) -> None:
         self.api = connect_address(api)
         self.broadcast = connect_address(broadcast)
@@ -99,7 +102,8 @@ class Broker:
         amounts = {"slots": float(self.number_of_workers), **amounts}
         self._slots = Slots(Offer(self.number_of_workers, place(), __version__, roles, amounts, units))
         kept = str(Path(cache).expanduser().absolute()) if cache else None
-        self._outfit = Outfit(self.workers, self.store, self.data, kept, cache_size, cache_keep, output_limit)
+        self._outfit = Outfit(self.workers, self.store, self.data, kept, cache_size, cache_keep, output_limit, reload)
+        self._reloading = Reloading() if reload else None
         self._output_limit, self._output_keep = output_limit, output_keep
         self._tidying: Tidying | None = None
         self._session = Session(new_id(), lambda: self._slots.hello(clock.now()), new_id)
@@ -162,6 +166,7 @@ class Broker:
             self._observer.next_deadline(),
             self._trial_at,
             self._end_by,
+            NEVER if self._reloading is None else self._reloading.next_deadline(),
         )
 
     def _turn(self, now: float) -> None:
@@ -177,6 +182,8 @@ class Broker:
             self._tidying.due(slots.slots, now)
         if now >= self._trial_at:
             self._try_workers()
+        if self._reloading is not None and not slots.closing and (changed := self._reloading.due(now)):
+            self._try_changed(self._reloading, changed)
         self._settle(now)
         self._speak(now)
 
@@ -266,7 +273,10 @@ class Broker:
     def _heard(self, event: PoolEvent, now: float) -> None:
         number = event.slot
         if number == self._trial_slot:
-            self._tried(event)
+            if self._reloading is not None and self._reloading.trying:
+                self._tried_changed(self._reloading, event, now)
+            else:
+                self._tried(event)
             return
         if number == self.number_of_workers:
             self._observer.heard(event, now)
@@ -283,6 +293,8 @@ class Broker:
             return
         self._log(event)
         if first and isinstance(event, SlotUp):
+            if self._reloading is not None:
+                self._reloading.watch(event.up.files, now)
             for warning in event.up.warnings:
                 self.logger.warning("%s", warning)
             self.logger.info("Available workers: %d", self.number_of_workers)
@@ -358,6 +370,35 @@ class Broker:
             raise ConfigError(event.broken.message)
         if isinstance(event, SlotUp):
             self._pool.send(self._trial_slot, Leave())
+
+    # Changed code ---------------------------------------------------------------------------------------------------
+
+    def _try_changed(self, reloading: Reloading, changed: list[str]) -> None:
+        """See by a process of its own whether the new code can be imported at all."""
+        self.logger.info(
+            "The code of the workers has changed (%s): trying it", ", ".join(map(os.path.basename, changed))
+        )
+        reloading.trying = True
+        self._pool.start(self._trial_slot, self._outfit.of_trial())
+
+    def _tried_changed(self, reloading: Reloading, event: PoolEvent, now: float) -> None:
+        match event:
+            case SlotUp():
+                self._pool.send(self._trial_slot, Leave())
+                reloading.watch(event.up.files, now)
+                self._carry_out(self._slots.reload(event.up.cards, now), now)
+                self._session.rejoin(now, "the code of the workers has changed")
+                self.logger.info("Reloaded: jobs that begin from now on run the new code")
+            case SlotBroken():
+                self.logger.error(
+                    "The changed code is of no use, jobs go on with the old one: %s", event.broken.message
+                )
+            case SlotDown():
+                reloading.trying = False
+                if event.exit_code:
+                    self.logger.error("The process that tried the changed code %s", death(event))
+            case _:
+                pass
 
 
 def _may_monitor(store_class: type | str) -> bool:

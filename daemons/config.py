@@ -93,6 +93,7 @@ class BrokerConfig(DaemonConfig):
     )
     cache_size: int = setting(LARGEST, size, "bytes that the content cache keeps, as 500MB or 10GiB")
     cache_keep: float = setting(LONGEST, seconds, "how long it keeps what is not used")
+    reload: bool = setting(False, flag, "watch the files of the workers, and run new jobs with what has changed")
     output_limit: int = setting(LIMIT, size, "bytes that are kept of one attempt's output: its beginning and end")
     output_keep: float = setting(30 * 86400.0, seconds, "how long output folders of former Brokers stay; 0 is for ever")
     insecure: bool = setting(False, flag, "talk to a Router on another host, unencrypted and unchecked")

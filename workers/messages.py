@@ -44,6 +44,8 @@ class Up(msgspec.Struct, frozen=True, array_like=True, tag="up"):
     pid: int
     cards: tuple[WorkerCard, ...]
     warnings: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    """Where the user's code came from, when its files are watched."""
 
 
 class Broken(msgspec.Struct, frozen=True, array_like=True, tag="broken"):
@@ -133,6 +135,8 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     cache_size: float = LARGEST
     cache_keep: float = LONGEST
     inline_limit: int = 65536
+    watched: bool = False
+    """The files of the user's code are watched for changes: say which these are."""
     environment: dict[str, str] = {}
     """Put into the environment before anything of the user's is imported."""
 

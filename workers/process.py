@@ -36,6 +36,7 @@ from .execution import Execution
 from .interruption import Interruption, Woken
 from .messages import Broken, Ended, Packet, Settings, Up
 from .reading import Reader
+from .sources import sources
 from .storeclass import store_class
 from .storekeeper import Storekeeper
 
@@ -88,6 +89,8 @@ class WorkerProcess:
         if settings.folder:
             os.chdir(settings.folder)
         catalog = Catalog()
+        # Compiled code is known by the second of its source's change, which is too coarse for what is being edited.
+        sys.dont_write_bytecode = sys.dont_write_bytecode or settings.watched
         if not settings.monitor:
             catalog = Catalog.load(settings.modules, settings.required, settings.folder or os.getcwd())
         _set_up_logging()
@@ -104,7 +107,8 @@ class WorkerProcess:
             capture=capture,
             report=channel.report,
         )
-        self._up = Up(os.getpid(), tuple(catalog.cards()), tuple(catalog.warnings))
+        files = sources(settings.modules, settings.folder) if settings.watched else ()
+        self._up = Up(os.getpid(), tuple(catalog.cards()), tuple(catalog.warnings), files)
 
     def run(self) -> None:
         """Take packets as long as there are any, and look at the stream in between; then wait."""

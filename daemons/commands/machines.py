@@ -102,6 +102,7 @@ def broker_command(lifeline: bool, **given: Any) -> None:
             cache_keep=made.cache_keep,
             output_limit=made.output_limit,
             output_keep=made.output_keep,
+            reload=made.reload,
         )
 
     serve(made, lifeline, build)

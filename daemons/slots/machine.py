@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ...pipeline.task import Outcome
-from ...workers.messages import Ended, Fetch, Large, Leave, Packet, Progress, Resend
+from ...workers.messages import Ended, Fetch, Large, Leave, Packet, Progress, Resend, WorkerCard
 from ...workers.pool import PoolEvent, Said, SlotBroken, SlotDown, SlotUp, lease_of
 from ..protocol import Beat, Fetched, FromRouter, Hello, Kill, Noted, Outcomes, Pulse, Recall, Run, ToRouter, Welcome
 from . import sharing
@@ -116,6 +116,9 @@ class Slots:
         """The answer to `TakeBack`: these have not begun, and nobody will read them."""
         slot = self.slots[number]
         self.ledger.release(slot, set(leases), min(now, slot.since))
+        if slot.state is State.STOPPING and not slot.fifo:  # its process had not begun what was to be stopped
+            slot.step("ended")
+            slot.why, slot.kill_at = "", NEVER
         self._mind_head(slot, now)
         return self._out()
 
@@ -147,12 +150,27 @@ class Slots:
 
     def settle(self, now: float) -> list[BrokerEffect]:
         """The end of a turn. When it asks to take something back, settle again after the answer."""
+        for slot in self.slots:
+            if slot.stale and slot.idle and not self.closing:
+                self._send_home(slot, now)
         if self.ledger.shelf:
             self._share(now)
         else:
             for slot in sharing.overloaded(self.slots, now):
                 self._take_back(slot)
         self._tell(self.reporting.news(now, taking=self._taking))
+        return self._out()
+
+    def reload(self, cards: tuple[WorkerCard, ...], now: float) -> list[BrokerEffect]:
+        """The workers' code has changed: what runs ends as it began, whatever begins from now on gets a new process."""
+        self.reporting.cards = cards
+        for slot in self.slots:
+            if slot.state in (State.STARTING, State.SERVING, State.STOPPING):
+                slot.stale = True
+            elif slot.state is State.EMPTY and not self.closing:
+                slot.failures, slot.retry_at = 0, now
+            if slot.waiting:
+                self._take_back(slot)
         return self._out()
 
     def stop(self, now: float, grace: float) -> list[BrokerEffect]:

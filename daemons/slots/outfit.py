@@ -37,6 +37,7 @@ class Outfit:
         cache_size: float = LARGEST,
         cache_keep: float = LONGEST,
         output_limit: int = LIMIT,
+        watched: bool = False,
     ) -> None:
         self._store = store
         self._data = data
@@ -49,6 +50,7 @@ class Outfit:
             cache_size=cache_size,
             cache_keep=cache_keep,
             output_limit=output_limit,
+            watched=watched,
         )
         self.output = OutputReader(self._folder.parent, self._folder)
         self.settings: Settings | None = None

@@ -18,9 +18,11 @@ import pytest
 
 from headrace.daemons.broker import Broker
 from headrace.daemons.dispatch.cluster import Rules
+from headrace.daemons.journal.archive import Archive
 from headrace.daemons.pipeliner import Pipeliner
 from headrace.daemons.router import Router
 from headrace.pipeline.errors import ConfigError
+from headrace.pipeline.facts import Returned, unpack_fact
 from headrace.pipeline.job import Job
 from headrace.pipeline.manager import PipelineManager
 from headrace.pipeline.options import Retry
@@ -359,3 +361,47 @@ def test_settings_that_cannot_be_are_refused(options: dict[str, Any], words: str
 def test_slots_follow_roles_when_nothing_else_is_said(tmp_path: Path) -> None:
     assert Broker(roles={"shell": 2, "encode": 1}, data=tmp_path).number_of_workers == 3
     assert Broker(data=tmp_path).number_of_workers >= 1
+
+
+def test_changed_code_is_picked_up_and_broken_code_is_not(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    source = site.folder / "workers.py"
+
+    def write(answer: str) -> None:
+        source.write_text(f"{WORKERS}\n@worker(requires=[])\ndef which():\n    return {answer}\n")
+
+    def which() -> tuple[Any, str]:
+        """What the worker answers, and the digest of the code that did."""
+        pipeline = site.run(Job("which"))
+        archive = Archive(site.folder / "data" / "journal.db")
+        facts = [unpack_fact(body) for _, body in archive.facts(str(pipeline.id))]
+        archive.close()
+        (code,) = [fact.code for fact in facts if isinstance(fact, Returned)]
+        with site.manager() as manager:
+            return manager.results(pipeline)["which"], code
+
+    def told(text: str) -> bool:
+        return any(text in record.getMessage() for record in caplog.records)
+
+    write("'old'")
+    site.whole(number_of_workers=2, reload=True)
+    old, code = which()
+    assert old == "old" and len(code) == 12
+    mark = site.folder / "mark"
+    with site.manager() as manager:
+        running = Pipeline({Job("nap", {"seconds": 2.0, "mark": str(mark)}): None})
+        manager.start(running)
+        until(mark.exists)
+        write("'new and longer'")
+        until(lambda: told("Reloaded"))
+        assert which()[0] == "new and longer" and which()[1] != code
+        manager.wait(running, 30)
+        assert not running.failed, "what runs ends as it began"
+    write("1 +")
+    until(lambda: told("jobs go on with the old one"))
+    assert any("SyntaxError" in record.getMessage() for record in caplog.records)
+    assert which()[0] == "new and longer"
+    caplog.clear()
+    write("'repaired'")
+    until(lambda: told("Reloaded"))
+    assert which()[0] == "repaired"

@@ -785,3 +785,15 @@ def test_what_failures_say_counts_as_what_is_kept() -> None:
     assert not bench.machine.delivery.full
     bench.handle(Noted([11, 1]))
     assert bench.machine.delivery._bytes == 0
+
+
+def test_what_is_stopped_before_its_process_has_read_it_can_be_taken_back() -> None:
+    bench = Bench(slots=1)
+    bench.run(1, needs=Needs(timeout=1.0))
+    bench.pass_time(1.0)
+    assert bench.machine.slots[0].state is State.STOPPING
+    bench.handle(Kill([1]))
+    assert [outcome.kind for outcome in bench.outcomes()] == ["cancelled"]
+    assert bench.machine.slots[0].state is State.SERVING
+    bench.pass_time(GRACE + 1.0)
+    assert bench.took(KillTree) == []
