@@ -85,9 +85,9 @@ class Handout:
             task = self._hooks[at]
         if below is not None:
             below = replace(below, since=self.since.get((name, path), self._round))
-            self._left -= len(below.definition)
-        self._left -= len(task)
-        return Ready(name, path, attempt, worker, task, inputs, needs, after, delay, self._round, hook, below)
+        ready = Ready(name, path, attempt, worker, task, inputs, needs, after, delay, self._round, hook, below)
+        self._left -= ready.weight
+        return ready
 
     def _held_back(self, entry: Entry) -> bool:
         """Does something above it still have to be confirmed dead?"""

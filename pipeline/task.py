@@ -68,6 +68,10 @@ class Input(msgspec.Struct, frozen=True, array_like=True):
     """The instances of a group or window, when they are not simply all below `path`."""
 
 
+NAMED, KEYED = 48, 12
+"""About as many bytes as an input takes, and each instance that it names."""
+
+
 class Ready(msgspec.Struct, frozen=True, array_like=True):
     """An attempt that may start."""
 
@@ -89,8 +93,12 @@ class Ready(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def weight(self) -> int:
-        """Bytes that it brings along: what it has to do, and the pipeline that it is."""
-        return len(self.task) + (len(self.below.definition) if self.below is not None else 0)
+        """Bytes that it brings along: what it has to do, the names of its inputs, and the pipeline that it is."""
+        weight = len(self.task) + NAMED * len(self.inputs)
+        for one in self.inputs:
+            if one.keyed is not None:
+                weight += KEYED * len(one.keyed)
+        return weight if self.below is None else weight + len(self.below.definition)
 
 
 JOURNAL = "journal"

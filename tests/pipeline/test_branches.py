@@ -432,3 +432,14 @@ def test_a_group_ends_when_all_its_branches_have():
     definition = define([spread("S"), node("B"), gather("Z")], "S>B B>Z", groups=(group,))
     drive = Drive(definition, lists(S=2)).to_end()
     assert drive.order() == ["S", "B", "B", "Z", "hook:success:G"] or drive.order()[3:] == ["hook:success:G", "Z"]
+
+
+def test_what_is_handed_out_at_once_is_limited_by_the_inputs_that_it_names_too():
+    """Not only by the work itself: a thousand names in each of a thousand branches are a large message."""
+    nodes = [spread("S"), *(node(f"O{n}") for n in range(200)), node("B", bind="args")]
+    progress = Progress(define(nodes, " ".join(f"{one.name}>B" for one in nodes[:-1])), "run")
+    for sequence, one in enumerate(progress.ready(), 1):
+        progress.apply(sequence, ok(one, spread=1000) if one.job == "S" else ok(one))
+    some = progress.ready(None, 1_000_000)
+    assert 0 < len(some) < 200
+    assert 1_000_000 <= sum(one.weight for one in some) < 1_100_000

@@ -401,3 +401,8 @@ def talk_and_fail():
 @worker
 def last_of_all(windows):
     return [len(windows), windows[-1][-1]]
+
+
+@worker
+def received_count(*args):
+    return len(args)

@@ -175,6 +175,16 @@ def test_a_job_with_large_data_below_a_spread_of_thousands(engine: Any) -> None:
     assert run.results["total"] == 2000 * 100_000
 
 
+def test_a_job_with_a_hundred_inputs_below_a_spread_of_a_thousand(engine: Any) -> None:
+    """Naming them takes more than the work itself; that counts, so that few branches are under way at a time."""
+    outer = tuple(Job("one", name=f"one {n}") for n in range(100))
+    graph: Any = [(one, Job("received_count", bind="args")) for one in (spread(1000), *outer)]
+    graph.append((Job("received_count"), Job("total", gather=Gather())))
+    run = engine.run(Pipeline(graph))
+    assert run.error is None
+    assert run.results["total"] == 1000 * 101
+
+
 def test_a_long_list_of_large_elements_stays_where_it_is(engine: Any) -> None:
     graph = {
         Job("large_list", {"count": 1000, "size": 10_000}, spread=True): Job("length_of", bind="item"),
