@@ -130,7 +130,8 @@ class Leasing:
         self.outcomes(broker, list(hello.outcomes))
         if not self._greetings:
             self._meanwhile.clear()
-        if not any(one.lapsed for one in unknown if one.lease in refused):  # else it is still ending those: let it
+        settled = self.cluster.now >= self.cluster.began_at + self.cluster.rules.hand_on
+        if settled or not any(one.lapsed for one in unknown if one.lease in refused):  # else it still ends those
             self._await_no_more(peer)
 
     def _await_no_more(self, identity: str) -> None:
@@ -153,7 +154,9 @@ class Leasing:
         held_back, self._held_back = self._held_back, {}
         anew: dict[str, OpenRun] = {}
         for item in held_back:
-            if item.run.being_stopped():  # it may come after that: let the owner say so, who knows of it now
+            if item.key in item.run.halted:
+                self.end(item, "cancelled")
+            elif item.run.being_stopped():  # it may come after that: let the owner say so, who knows of it now
                 anew[item.run.id] = item.run
                 self._close(item)
             else:
@@ -389,6 +392,9 @@ class Leasing:
             if item is None and self.may_run_elsewhere(run):
                 run.halted.add((job, tuple(path)))
             if item is None or item.state in (State.STOPPING, State.LEAVING):
+                continue
+            if item in self._held_back and self.may_run_elsewhere(run):  # its Broker may come back with it
+                run.halted.add(item.key)
                 continue
             if item.state is State.BELOW:
                 self.stop_below(item)

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import msgspec
-from dispatching import World
+from dispatching import World, restarted
 
 from headrace.daemons.charges import Charges
 from headrace.daemons.dispatch.effects import Lookup
-from headrace.daemons.protocol import Beat, BrokerCard, Credit, Enqueue, Halt, Held, Hello, News, Take
+from headrace.daemons.protocol import (
+    Beat,
+    BrokerCard,
+    Credit,
+    Enqueue,
+    Halt,
+    Held,
+    Hello,
+    Kill,
+    News,
+    Outcomes,
+    Take,
+)
 from headrace.pipeline.definition import Definition, Node, RunOptions, pack_definition
-from headrace.pipeline.facts import Accepted, Failure, Released, Returned, pack_fact
+from headrace.pipeline.facts import Accepted, Failure, Finished, Released, Returned, pack_fact
+from headrace.pipeline.task import Outcome
 
 
 def test_a_new_owner_does_not_clean_up_after_what_still_runs() -> None:
@@ -39,6 +52,46 @@ def test_a_greeting_that_is_looked_up_late_tells_nothing_of_what_was_granted_aft
     world.flush()
     world.say("broker", Beat(1.0, granted.lease, (granted.lease,)))
     assert [one.lease for one in world.assigned()] == [granted.lease]
+
+
+def test_what_a_cancel_stops_may_come_back_with_its_broker_and_is_waited_for() -> None:
+    """Seed 75400: it was recorded as cancelled while it ran on a Broker that had not come back yet."""
+    world = restarted()
+    world.enqueue("r1", "A")
+    world.control("cancel", "r1")
+    assert not world.facts(Returned)
+    held = Held((1 << 40) | 7, "r1", "A", (), 1)
+    world.say("broker", Hello("broker", "host/b", card=BrokerCard(1, ("W",)), held=(held,)))
+    world.dispatch.looked_up("broker", "s", set())
+    world.flush()
+    assert world.last("broker", Kill).leases == [held.lease]
+    world.conclude("r1", "cancelled")
+    assert not world.facts(Finished)
+    world.say("broker", Outcomes([Outcome(held.lease, "cancelled")]))
+    world.conclude("r1", "cancelled")
+    assert world.facts(Finished)
+
+
+def test_what_a_cancel_stops_ends_when_its_broker_does_not_come_back() -> None:
+    world = restarted()
+    world.enqueue("r1", "A")
+    world.control("cancel", "r1")
+    world.later(9.0)
+    assert [fact.kind for fact in world.facts(Returned)] == ["cancelled"]
+
+
+def test_a_broker_whose_greeting_is_looked_up_after_the_wait_is_waited_for_no_longer() -> None:
+    """Seed 25480: it came back with what had lapsed at the last moment, and nothing was ever granted again."""
+    world = restarted(3)
+    world.enqueue("r1", "A")
+    world.later(8.5)
+    held = Held((1 << 40) | 7, "r1", "A", (), 1, lapsed=True)
+    world.say("broker", Hello("broker", "host/b", card=BrokerCard(1, ("W",)), held=(held,)))
+    world.later(1.0)
+    world.dispatch.looked_up("broker", "s", set())
+    world.flush()
+    world.say("broker", Credit(1, 0, 0))
+    assert [one.job for one in world.assigned()] == ["A"]
 
 
 def test_a_run_that_waits_for_a_time_notices_that_the_clock_was_set_right() -> None:
