@@ -81,6 +81,8 @@ def _plain(node: Mapping[str, Any]) -> dict[str, Any]:
     ((kind, given),) = node.items()
     if kind == "Action":
         return {kind: {key: value for key, value in given.items() if (key, value) not in _SILENT}}
+    if kind == "Instance":
+        return {kind: dict(given)}
     fields = {key: value for key, value in given.items() if key not in ("children", "cmds")}
     for key in ("children", "cmds"):
         if given.get(key):

@@ -403,3 +403,10 @@ def test_one_command_may_stand_without_its_list() -> None:
     job = from_document(document)
     assert job == from_document({"Job": {"title": "t", "cmds": [{"Action": {"argv": ["true"]}}]}})
     assert loads(dumps(document)) == job
+
+
+def test_what_an_instance_notes_is_written_as_it_stands() -> None:
+    """Only jobs and tasks have nodes below them; an instance may carry notes of any name."""
+    children = [{"Task": {"title": "a"}}, {"Instance": {"title": "a", "children": [False]}}]
+    document = {"Job": {"title": "t", "children": children}}
+    assert json.loads(dumps(from_document(document)))["Job"]["children"][1] == children[1]
