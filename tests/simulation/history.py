@@ -185,6 +185,9 @@ class History:
         """The wall clock of the Router's machine."""
         self.pruned: dict[str, int] = {}
         """By run: the sequence of the fact that it was pruned."""
+        self.second_cancels: set[int] = set()
+        """Cancels of later rounds. The same request may have found the round before ended or cancelled, and that answer
+        may be on its way still."""
         self.switched: set[str | None] = set()
         """Roles that are paused; None: everything is."""
         self.reopened = 0
@@ -237,6 +240,9 @@ class History:
         fact, sequence = record.fact, record.sequence
         if record.answer is not None:
             self.answers[record.answer[0]] = sequence
+            view = self.runs.get(record.run or "")
+            if isinstance(fact, Cancelled) and view is not None and len(view.rounds) > 1:
+                self.second_cancels.add(sequence)
         if isinstance(fact, Pruned):
             self.pruned[fact.run] = sequence
         if isinstance(fact, Switched):
@@ -425,8 +431,8 @@ class History:
             case Failed():
                 self.note(f"a request refused: {message.code}")
             case Done():
-                changed = not message.text.startswith("it has ended already")
-                if changed and self.answers.get(message.id, 0) > self.synced:
+                sequence = self.answers.get(message.id, 0)
+                if sequence > self.synced and sequence not in self.second_cancels:
                     raise Violation("G1 commit before send", f"{message} left before its fact was on disk")
             case _:
                 pass

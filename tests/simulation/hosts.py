@@ -257,8 +257,8 @@ class RouterHost(Host):
     # What only the Router's own members can tell ---------------------------------------------------------------------
 
     def freeze(self, until: float) -> None:
-        self.frozen_until = until
-        self._asleep += until - self.world.timeline.now
+        self._asleep += max(0.0, until - max(self.frozen_until, self.world.timeline.now))
+        self.frozen_until = max(self.frozen_until, until)
 
     def _check_draining(self, peer: str, message: Run) -> None:
         member = self.dispatch.cluster.brokers.get(peer)

@@ -239,8 +239,9 @@ class Meaning:
             return [items[start : start + rule.size] for start in range(0, len(items), rule.size)]
         found: dict[str, list[tuple[int, Path]]] = {}
         for parent, where in items:
-            fact = self.state(parent, where).fact
-            key = fact.signs.keys.get(str(rule.by)) if fact is not None and fact.signs is not None else None
+            end = self.state(parent, where)
+            signs = end.fact.signs if end.fact is not None and end.state == "success" else None
+            key = signs.keys.get(str(rule.by)) if signs is not None else None
             if key is not None:
                 found.setdefault(key, []).append((parent, where))
         return list(found.values())
@@ -447,6 +448,8 @@ class Meaning:
         for at in self.definition.groups[g].members:
             for path in self.places(at):
                 end = self.state(at, path)
+                if 0 < self.stopped(at) < end.at:
+                    end = End("cancelled", self.stopped(at), end.fact)
                 begun = begun or bool(self.lines.get((self.nodes[at].name, path))) or end.fact is not None
                 flows |= FLOWS[end.state]
                 last = max(last, end.at)
