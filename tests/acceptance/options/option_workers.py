@@ -406,3 +406,33 @@ def last_of_all(windows):
 @worker
 def received_count(*args):
     return len(args)
+
+
+# Pipelines in pipelines, and earlier results --------------------------------------------------------------------------
+
+
+@worker(requires=["item"])
+def greet_item(item):
+    return f"hello, {item}"
+
+
+@worker
+def note_and_pass(folder, nonce=None):
+    note(folder, "passed")
+    return "passed"
+
+
+@worker
+def fails_once(folder):
+    flag = pathlib.Path(folder, "failed once")
+    if not flag.exists():
+        flag.touch()
+        raise ConnectionError("the first time")
+    return "the second time"
+
+
+@worker
+def stepwise_aloud(file):
+    print("step 1", flush=True)
+    wait_for(file)
+    print("step 2", flush=True)
