@@ -21,7 +21,6 @@ import zmq
 from ..pipeline.errors import ConfigError, JournalError, NotFound, UserError
 from ..pipeline.payload import pack
 from .addresses import Address, bind_address
-from .dispatch.admission import digest
 from .dispatch.answers import Answers
 from .dispatch.cluster import Known, Rules
 from .dispatch.effects import Find, Forget, Load, Lookup, RouterEffect, Send, Tell
@@ -30,6 +29,7 @@ from .dispatch.machine import Dispatch
 from .dispatch.outbox import Outbox
 from .dispatch.outputs import Outputs
 from .dispatch.pruning import KEEP, Pruning
+from .dispatch.replies import digest
 from .dispatch.restored import ended_run, found_below, known_runs, restored
 from .dispatch.routes import Routes
 from .dispatch.values import ValueReader

@@ -1,4 +1,4 @@
-"""Admission: what clients ask for. Runs come in here, wait for their time or for other runs, are cancelled and paused.
+"""Admission: what clients ask for. Runs come in here, and wait for their time or for other runs; `steering` stops them.
 
 Every request is idempotent. A run's id is chosen by its client, so that repeating a submission finds the run that is
 already there. What the journal knows of runs that are not open is handed in by the loop as `Known`.
@@ -6,34 +6,18 @@ already there. What the journal knows of runs that are not open is handed in by 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
-import msgspec
-
 from ...pipeline.definition import RunOptions
-from ...pipeline.facts import (
-    Accepted,
-    Cancelled,
-    Parent,
-    Paused,
-    Pruned,
-    Released,
-    Reopened,
-    RunError,
-    Switched,
-    Verdict,
-)
-from ...pipeline.subruns import OVERDUE
+from ...pipeline.facts import Accepted, Parent, Pruned, Released, Reopened, RunError, Verdict
 from ..protocol import Control, Done, Endings, Failed, Follow, Receipt, RunEnd, Submission, Submit, Submitted
 from .cluster import Answer, Cluster, Known
 from .leasing import Leasing
-from .queues import Shape
+from .replies import BUSY_PAUSE, after_reason, body_digest, closed, remembered, run_end, succeeded
 from .runs import OpenRun
+from .steering import Steering
 from .tracking import Tracking
 
-_PLAIN = RunOptions()
-BUSY_PAUSE = 1.0
 LOOK_AGAIN = 60.0
 """Seconds between looks at the wall clock, for runs that wait for a time of it: somebody may set it right."""
 JUST_OVER = "~"
@@ -45,6 +29,7 @@ class Admission:
         self.cluster = cluster
         self.leasing = leasing
         self.tracking = tracking
+        self.steering = Steering(cluster, leasing, tracking)
         self._waiting_for: dict[str, set[str]] = {}
         self._ended: list[tuple[OpenRun, Known]] = []
         """Runs whose end was not told yet to those that wait for it."""
@@ -74,7 +59,7 @@ class Admission:
             if run := self.cluster.runs.get(run_id):
                 run.followers.add(client)
             elif (one := self._known(run_id, known)) and one.verdict:
-                ends.append(_end(one, one.verdict))
+                ends.append(run_end(one, one.verdict))
             else:
                 unknown.append(run_id)
         self.cluster.send(client, Endings(message.id, ends, unknown))
@@ -82,14 +67,14 @@ class Admission:
     def control(self, client: str, message: Control, known: Mapping[str, Known]) -> None:
         run = self.cluster.runs.get(message.run)
         if not message.run and message.verb in ("pause", "resume"):
-            self._switch(client, message)
+            self.steering.switch(client, message)
         elif run is None:
-            self.cluster.send(client, _closed(message, self._known(message.run, known)))
+            self.cluster.send(client, closed(message, self._known(message.run, known)))
         elif self.cluster.stalled:
             self.cluster.send(client, Failed(message.id, "busy", self.cluster.stalled, BUSY_PAUSE))
         elif message.verb == "cancel":
             done = Done(message.id, "cancelling")
-            self.cancel(run, message.reason or "cancelled", remembered(message, done))
+            self.steering.cancel(run, message.reason or "cancelled", remembered(message, done))
             self.cluster.send(client, done)
         elif message.verb == "retry" and run.parked:
             done = Done(message.id, "taken up again")
@@ -97,7 +82,7 @@ class Admission:
             self.cluster.send(client, done)
         elif message.verb in ("pause", "resume"):
             done = Done(message.id, "paused" if message.verb == "pause" else "running")
-            self._pause(run, message.verb == "pause", remembered(message, done))
+            self.steering.pause(run, message.verb == "pause", remembered(message, done))
             self.cluster.send(client, done)
         else:
             reason = f"run {run.id} is {run.state}; {message.verb} is for runs that have ended"
@@ -135,7 +120,7 @@ class Admission:
         if run.options.key is not None:
             cluster.keys[run.options.key] = run.id
         cluster.record(run, Reopened(cluster.wall, run.control, run.round, parent), answer=answer)
-        self._pause(run, False)
+        self.steering.pause(run, False)
         self.arm(run)
         self.tracking.assign(run)
 
@@ -177,7 +162,7 @@ class Admission:
             if one.options.on_duplicate == "return":
                 return self._existing(client, holder, follow, known)
             if held := self.cluster.runs.get(holder):
-                self.cancel(held, f"replaced by run {one.run}")
+                self.steering.cancel(held, f"replaced by run {one.run}")
                 awaits |= _to_be_over(held)
         self._open(client if follow else None, one, awaits, known)
         return Receipt(one.run)
@@ -192,7 +177,7 @@ class Admission:
         if follow and (run := self.cluster.runs.get(run_id)):
             run.followers.add(client)
         elif follow and (one := self._known(run_id, known)) and one.verdict:
-            self.cluster.tell_end(client, _end(one, one.verdict))
+            self.cluster.tell_end(client, run_end(one, one.verdict))
         return Receipt(run_id, existed=True)
 
     def _open(self, follower: str | None, one: Submission, awaits: set[str], known: Mapping[str, Known]) -> None:
@@ -214,11 +199,11 @@ class Admission:
         cluster.record(run, accepted, definition=one.definition, data=one.data)
         for name in options.after:
             before = self._known(name, known)
-            if name == run.id or (name not in cluster.runs and not _succeeded(before)):
-                self.tracking.finish(run, "failed", RunError(None, (), _after_reason(name, before)))
+            if name == run.id or (name not in cluster.runs and not succeeded(before)):
+                self.tracking.finish(run, "failed", RunError(None, (), after_reason(name, before)))
                 return
         if options.paused:
-            self._pause(run, True)
+            self.steering.pause(run, True)
         self.arm(run)
         if run.active:
             self.tracking.assign(run)
@@ -290,62 +275,6 @@ class Admission:
             self.tracking.assign(run)
         self.arm(run)
 
-    def cancel(self, run: OpenRun, reason: str, answer: Answer | None = None) -> None:
-        """Durable, once: what is queued ends now, what runs is stopped, hooks still come. When the verdict is fixed
-        already only they are left: then it is they that are stopped, and that is all."""
-        ending = run.ending is not None
-        if run.shortened or (run.cancelled is not None and not ending):
-            return
-        run.control += 1
-        if ending:
-            run.shortened = True
-        else:
-            run.cancelled = reason
-        self.cluster.record(run, Cancelled(self.cluster.wall, run.control, reason), answer=answer)
-        self.leasing.stop(run, [item.key for item in run.live.values() if ending or not item.ready.hook])
-        if not run.active:
-            run.active = True
-            self.tracking.assign(run)
-
-    def _pause(self, run: OpenRun, on: bool, answer: Answer | None = None) -> None:
-        if run.paused != on or answer is not None:  # what changes nothing now must not do so when it is repeated
-            run.paused = on
-            self.cluster.record(run, Paused(self.cluster.wall, run.control, on), answer=answer)
-            if on:
-                self.leasing.ask_back(lambda item: item.run.pausing() is run)
-            else:
-                self._wake(run)
-
-    def _switch(self, client: str, message: Control) -> None:
-        """Pause a role or the cluster, or let it go on."""
-        cluster, role, on = self.cluster, message.argument, message.verb == "pause"
-        if cluster.stalled:
-            cluster.send(client, Failed(message.id, "busy", cluster.stalled, BUSY_PAUSE))
-            return
-        if role is not None and not role.strip():
-            cluster.send(
-                client, Failed(message.id, "invalid", f"{message.verb} needs the name of a role, not {role!r}")
-            )
-            return
-        done = Done(message.id, "paused" if on else "running")
-        if cluster.queues.switches.is_on(role) != on:
-            cluster.queues.turn(role, on)
-            cluster.record(None, Switched(role, on, cluster.wall), answer=remembered(message, done))
-            if on:
-                self.leasing.ask_back(lambda item: bool(cluster.queues.switches.keeps(Shape.of(item.ready).role)))
-        cluster.send(client, done)
-
-    def _wake(self, run: OpenRun) -> None:
-        self.cluster.queues.wake(run)
-        for child in run.below.values():
-            self._wake(child)
-
-    def overdue(self, run: OpenRun) -> None:
-        """A deadline has come: of this round, or of one before it."""
-        limit = run.options.deadline
-        if limit is not None and run.ending is None and self.cluster.now >= run.started + limit:
-            self.cancel(run, OVERDUE)
-
     def finished(self, ended: OpenRun, verdict: Verdict, error: RunError | None) -> None:
         """Tell those that wait for this run. What fails by that ends too, and is told of here in its turn."""
         self._ended.append((ended, Known(ended.id, verdict, error)))
@@ -365,57 +294,12 @@ class Admission:
                 continue
             run.awaits -= {ended.id, JUST_OVER + ended.id}
             if ended.id in run.options.after and known.verdict != "success":
-                reason = _after_reason(ended.id, known)
+                reason = after_reason(ended.id, known)
                 self.tracking.finish(run, "failed", RunError(None, (), reason))
             else:
                 self.release(run)
 
 
-def remembered(message: Control, done: Done) -> Answer:
-    """What is kept with the fact, so that a repeat of the request finds what the first one did."""
-    return message.id, digest(message), done.text.encode()
-
-
-def digest(message: Control) -> bytes:
-    """Tells whether two requests with one id are the same request."""
-    said = (message.verb, message.run, message.reason, message.argument)
-    return hashlib.blake2b(repr(said).encode(), digest_size=16).digest()
-
-
-def body_digest(one: Submission) -> bytes:
-    """Tells whether two submissions under one id are the same."""
-    body = hashlib.blake2b(one.definition, digest_size=16)
-    body.update(b"" if one.data is None else b"\0" + one.data)
-    if one.options != _PLAIN:
-        body.update(msgspec.msgpack.encode(one.options))
-    return body.digest()
-
-
-def _closed(message: Control, one: Known | None) -> Done | Failed:
-    """The answer to a command about a run that is not open."""
-    if one is None:
-        return Failed(message.id, "not-found", f"there is no run {message.run!r}")
-    end = f"it has ended already: {one.verdict or 'pruned'}"
-    if message.verb == "cancel":
-        return Done(message.id, end)
-    return Failed(message.id, "conflict", f"run {message.run}: {end}")
-
-
 def _to_be_over(held: OpenRun) -> set[str]:
     """What a run that takes this one's place waits for: its end, and the ends of those that it was to replace."""
     return {JUST_OVER + held.id, *(name for name in held.awaits if name.startswith(JUST_OVER))}
-
-
-def _end(one: Known, verdict: Verdict) -> RunEnd:
-    return RunEnd(one.run, verdict, one.duration, one.at, one.error)
-
-
-def _succeeded(one: Known | None) -> bool:
-    return one is not None and one.verdict == "success"
-
-
-def _after_reason(name: str, one: Known | None) -> str:
-    if one is None or one.verdict is None:
-        return f"it waits for run {name}, which the Router does not know"
-    why = f": {one.error.reason}" if one.error else ""
-    return f"it waits for run {name}, which ended {one.verdict}{why}"

@@ -48,6 +48,7 @@ class Below:
         self.leasing = leasing
         self.tracking = tracking
         self.admission = admission
+        self.steering = admission.steering
         leasing.begin_below, leasing.prepared, leasing.stop_below = self.begin, self.prepared, self.stop
 
     # Down -------------------------------------------------------------------------------------------------------
@@ -116,7 +117,7 @@ class Below:
     def stop(self, item: Item) -> None:
         """The end of the child is wanted, and then the item's own."""
         item.step("stop")
-        self.admission.cancel(self.cluster.runs[item.child], item.run.cancelled or STOPPED)
+        self.steering.cancel(self.cluster.runs[item.child], item.run.cancelled or STOPPED)
 
     # Up ---------------------------------------------------------------------------------------------------------
 
@@ -172,7 +173,7 @@ class Below:
                 continue
             self._restore(run, above, place)
         for run in orphans:
-            self.admission.cancel(run, ORPHANED)
+            self.steering.cancel(run, ORPHANED)
 
     def _restore(self, run: OpenRun, above: OpenRun, place: Parent) -> None:
         ready = Ready(place.job, place.path, place.attempt, SUBRUN, b"", round=place.round, hook=place.hook)

@@ -213,7 +213,7 @@ class Dispatch:
             case "release", str() as run_id if run := self.cluster.runs.get(run_id):
                 self.admission.release(run)
             case "deadline", str() as run_id if run := self.cluster.runs.get(run_id):
-                self.admission.overdue(run)
+                self.admission.steering.overdue(run)
             case "recall", _:
                 pass  # it only had to be a turn: recalls are looked at when it ends
             case "settle", _:
