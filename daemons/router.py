@@ -386,7 +386,8 @@ class Router:
 
     def _known(self, runs: Iterable[str]) -> dict[str, Known]:
         """What the journal has of those that are not open."""
-        wanted = [run for run in runs if run not in self._dispatch.cluster.runs]
+        open_runs, ids = self._dispatch.cluster.runs, self._journal.ids
+        wanted = [run for run in runs if run not in open_runs and run in ids]
         return known_runs(self._journal.archive, wanted) if wanted else {}
 
     def _disk_failed(self, error: BaseException) -> None:

@@ -85,7 +85,7 @@ class Wire:
 
     def _write(self) -> None:
         """Without a connection nothing leaves the core: an old frame would arrive late, beside its own repeats."""
-        while self._events() & WRITABLE:
+        while self.is_blocked and self._events() & WRITABLE:
             frame = self._unsent or self.requests.frame(self._clock())
             if frame is None:
                 return

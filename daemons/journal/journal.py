@@ -25,6 +25,7 @@ from ...pipeline.facts import EpochBegan, Pruned
 from ..dispatch.effects import Record
 from .archive import Archive
 from .boot import boot_id
+from .ids import Ids
 from .inspection import NAME, Found, inspect, replay
 from .lock import FolderLock
 from .mark import Mark, Marked
@@ -58,6 +59,8 @@ class Journal:
         """Wall time of the last commit before this epoch."""
         self.unswept = True
         """There may be pruned runs to `sweep`."""
+        self.ids = Ids()
+        """What it may know of runs, pruned ones included."""
         self._durability = durability
         self._clock = clock
         self._ends: Ends = {}
@@ -153,6 +156,7 @@ class Journal:
         self._write_mark()
         self._mark.sync()
         self._found = found.standings
+        self.ids = Ids.of(self._connection)
         self.archive = Archive(self.path)
         self._things.callback(self.archive.close)
 
@@ -188,6 +192,7 @@ class Journal:
         """All of it or nothing: when this returns, the batch is on disk. Raises `sqlite3.Error`, and then nothing of it
         counts; the same batch may be given again."""
         rows = self._rows(batch)
+        self.ids.add(rows.opened)
         self._write(list(rows.steps()))
         self.last = batch[-1].sequence
         self._found = None

@@ -62,6 +62,8 @@ class Rows:
     def __init__(self, find: Callable[[str | None], tuple[int, int]], at: float) -> None:
         self.ends: Ends = {}
         """Where the runs of this batch end after it."""
+        self.opened: list[str] = []
+        """The runs that it accepts."""
         self.closed: list[str] = []
         """The runs that are over after it."""
         self.prunes = False
@@ -104,6 +106,7 @@ class Rows:
         match record.fact:
             case Accepted(run=run, at=at, options=options, active=active, parent=parent):
                 definition = record.definition or b""
+                self.opened.append(run)
                 above = None if parent is None else parent.run
                 self._runs += (number, run, options.title, options.key, at, active, above)
                 self._inputs += (number, definition, record.data, input_crc(number, definition, record.data))
