@@ -63,11 +63,12 @@ class Aisle:
         self,
         broker: BrokerMember,
         below: OrderKey | None,
-        promise: Promise | None,
+        bar: Promise | None,
+        beside: Promise | None,
         set_aside: Callable[[RunQueue], None],
     ) -> RunQueue | None:
         """The first queue that this Broker has the resources for now, when its key is lower than `below` and it goes
-        before the promise."""
+        before the `bar`. What does not go before `beside` leaves enough for that."""
         heap, standing = self.heap, self.standing
         passed: list[tuple[OrderKey, int, Lane]] = []
         found: RunQueue | None = None
@@ -85,9 +86,9 @@ class Aisle:
             elif queue.key != key:
                 standing[lane] = queue.key
                 heapreplace(heap, (queue.key, number, lane))
-            elif promise is not None and not promise.goes_after(queue):
+            elif bar is not None and not bar.goes_after(queue):
                 break
-            elif self.kind.resources and not broker.has_resources(lane):
+            elif self.kind.resources and not _has_room(broker, queue, beside):
                 passed.append(heappop(heap))
                 if len(passed) >= DEPTH:
                     break
@@ -97,3 +98,9 @@ class Aisle:
         for entry in passed:
             heappush(heap, entry)
         return found
+
+
+def _has_room(broker: BrokerMember, queue: RunQueue, beside: Promise | None) -> bool:
+    if beside is None or beside.goes_after(queue):
+        return broker.has_resources(queue.lane)
+    return broker.has_resources(queue.lane, beside.lane)

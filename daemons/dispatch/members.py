@@ -84,17 +84,22 @@ class BrokerMember:
         """Has it the role slots and resources for one more item of this lane now?"""
         return self.has_role(lane.shape.role) and self.has_resources(lane)
 
-    def has_role(self, role: str | None) -> bool:
-        """Is a slot free of every role that a job of this requirement takes one of?"""
+    def has_role(self, role: str | None, beside: str | None = None) -> bool:
+        """Is a slot free of every role that a job of this requirement takes one of, also when one of the other
+        requirement takes its own?"""
         if role is None:
             return True
-        roles = self.card.roles or {}
-        return all(self.roles_used.get(name, 0) < roles[name] for name in self._taken(role))
+        roles, used = self.card.roles or {}, self.roles_used
+        others = self._taken(beside) if beside is not None else ()
+        return all(used.get(name, 0) + (name in others) < roles[name] for name in self._taken(role))
 
-    def has_resources(self, lane: Lane) -> bool:
+    def has_resources(self, lane: Lane, beside: Lane | None = None) -> bool:
+        """Is there enough for an item of this lane, also when one of the other takes its share?"""
         used, offered = self.resources_used, self.card.resources
+        others = dict(beside.shape.resources) if beside is not None else {}
         return all(
-            used.get(name, 0.0) + amount <= offered.get(name, 0.0) + DUST for name, amount in lane.shape.resources
+            used.get(name, 0.0) + amount + others.get(name, 0.0) <= offered.get(name, 0.0) + DUST
+            for name, amount in lane.shape.resources
         )
 
     def occupy(self, lane: Lane, sign: int) -> None:

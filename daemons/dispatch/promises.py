@@ -5,8 +5,8 @@ wait for ever while small ones use whatever becomes free. When nothing of its ki
 promised a Broker. From then on:
 
     it lacks nothing but a slot            nobody else is given a slot there, and none is filled in advance
-    it lacks resources or role slots       nobody else is given any of those there; what needs none of them goes on
-    it needs several limits                nobody else is given one of these, anywhere
+    it lacks resources or role slots       others there get what is left beside what it needs
+    it needs several limits                others get what is left beside what it needs, everywhere
 
 The first is soon over: it is promised soon, and what comes before it in the order of the queues still goes first. The
 others let something lie idle until enough has come together, and nobody knows for how long: these are promised only to
@@ -56,13 +56,6 @@ class Promise:
     def goes_after(self, queue: RunQueue) -> bool:
         return queue.priority > self.queue.priority if self.aged else queue.key < self.key
 
-    def shares(self, aisle: Aisle) -> bool:
-        """Does what stands there use up what is missing here?"""
-        shape = self.lane.shape
-        if shape.role is not None and aisle.kind.role is not None:
-            return True
-        return any(name in aisle.kind.resources for name, _ in shape.resources)
-
 
 class Promises:
     def __init__(self, queues: Queues) -> None:
@@ -81,13 +74,16 @@ class Promises:
             return None
         return found
 
-    def before(self, aisle: Aisle, promise: Promise | None, lacks_a_slot: bool) -> Promise | None:
-        """What stands in this aisle has to go before this promise to be given anything; None: it need not."""
-        if promise is not None and (lacks_a_slot or promise.shares(aisle)):
+    def bar(self, aisle: Aisle, broker: BrokerMember, promise: Promise | None, fits: bool) -> Promise | None:
+        """What stands in this aisle has to go before this promise to be given anything; None: it need not. `fits`: the
+        Broker's promise could be kept now, were there a slot."""
+        if promise is not None and (fits or not broker.has_role(aisle.kind.role, beside=promise.lane.shape.role)):
             return promise
         for name in aisle.kind.limits if self._by_limit else ():
             held = self._by_limit.get(name)
-            if held is not None and held.stands and held.lane.shape.limits != aisle.kind.limits:
+            if held is None or not held.stands or held.lane.shape.limits == aisle.kind.limits:
+                continue
+            if self._queues.used.get(name, 0) + 1 >= self._queues.limits.get(name, 0):
                 return held
         return None
 

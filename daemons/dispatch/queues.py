@@ -240,9 +240,9 @@ class Queues:
                 continue
             if not self.limits_free(aisle.shape) or not broker.has_role(aisle.kind.role):
                 continue
-            before = promises.before(aisle, promise, fits) if promises else None
+            bar = promises.bar(aisle, broker, promise, fits) if promises else None
             below = best.key if best is not None else None
-            best = aisle.first(broker, below, before, self._set_aside) or best
+            best = aisle.first(broker, below, bar, promise, self._set_aside) or best
         if best is None and promise is not None and fits and not (prefetch and promise.lane.shape.exclusive):
             best = promise.queue
         return best.head() if best else None

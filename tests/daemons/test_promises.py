@@ -162,3 +162,37 @@ def test_each_broker_has_one_promise_and_a_draining_one_none(world: World) -> No
     promises = world.dispatch.cluster.queues.promises
     found = {broker.identity: promises.of(broker) for broker in world.dispatch.cluster.brokers.values()}
     assert {name: one and one.item.ready.job for name, one in found.items()} == {"one": "A", "two": "B", "three": None}
+
+
+def test_what_it_has_already_is_kept_for_it_and_the_rest_is_for_others(world: World) -> None:
+    world.broker(slots=8, resources={"cpu": 4.0, "gpu": 1.0})
+    world.enqueue("small", "gpu-for-hours", needs=Needs(resources={"gpu": 1.0}))
+    world.enqueue("large", "BOTH", needs=Needs(resources={"gpu": 1.0, "cpu": 2.0}))
+    stream = Stream(world, slots=8, prefetch=0, resources={"cpu": 1.0})
+    stream.flow(AGED + 1.0)
+    used = world.dispatch.cluster.brokers["broker"].resources_used
+    before = stream.read
+    for _ in range(20):
+        stream.flow(0.1)
+        assert used["cpu"] <= 2.0, "two are kept"
+    assert stream.read >= before + 20, "the others are used"
+    (lease,) = [one.lease for one in world.assigned() if one.job.startswith("gpu")]
+    world.say("broker", Outcomes([Outcome(lease)]))
+    assert stream.flow(0.5) == ["BOTH"]
+
+
+def test_roles_of_their_own_do_not_wait_for_each_other(world: World) -> None:
+    world.broker(slots=4, credit=0, roles={"shell": 1, "encode": 1})
+    for job in ("shell-for-hours", "shell-2"):
+        world.enqueue("large", job, needs=Needs(role="shell"))
+    world.say("broker", Credit(1, 0, 0))
+    for _ in range(int(AGED) + 2):
+        world.later(1.0)
+        world.say("broker", Beat(world.now, 0, tuple(world.dispatch.cluster.brokers["broker"].leases)))
+        world.say("pipeliner", Beat(world.now))
+    assert world.dispatch.cluster.queues.promises.of(world.dispatch.cluster.brokers["broker"]) is not None
+    world.submit("later")
+    world.enqueue("later", "encode", needs=Needs(role="encode"))
+    world.enqueue("later", "plain")
+    world.say("broker", Credit(2, 0, world.assigned()[-1].lease))
+    assert [one.job for one in world.assigned()][1:] == ["encode", "plain"]
