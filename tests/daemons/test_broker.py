@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from headrace.daemons.broker import Broker
+from headrace.daemons.dispatch import promises
 from headrace.daemons.dispatch.cluster import Rules
 from headrace.daemons.journal.archive import Archive
 from headrace.daemons.pipeliner import Pipeliner
@@ -405,3 +406,24 @@ def test_changed_code_is_picked_up_and_broken_code_is_not(site: Site, caplog: py
     write("'repaired'")
     until(lambda: told("Reloaded"))
     assert which()[0] == "repaired"
+
+
+def test_a_job_that_needs_everything_is_not_starved_by_small_ones(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The small ones come first in the order of the queues, and there are enough of them for a long time."""
+    monkeypatch.setattr(promises, "AGED", 0.5)
+    site.whole(number_of_workers=2, resources={"cpu": 2})
+    mark = site.folder / "mark"
+    small = Pipeline(dict.fromkeys(
+        Job("nap", {"seconds": 0.05, "mark": str(mark)}, name=f"nap{number}", resources={"cpu": 1})
+        for number in range(150)
+    ))  # fmt: skip
+    large = Pipeline({Job("pid", resources={"cpu": 2}): None})
+    with site.manager() as manager:
+        manager.start(small)
+        until(mark.exists)
+        manager.start(large)
+        manager.wait(large, 60)
+        assert not large.failed
+        assert manager.status(small.id).state == "running", "the large one had to wait for all the small ones"
+        manager.cancel(small, "enough")
+        manager.wait(small, 60)
