@@ -178,7 +178,10 @@ def _record(soak: Soak, seconds: float, peak: float, runs: int, journal: float) 
     slopes = {}
     for pid, series in soak.series.items():
         slope, error = series.slope(WARM * seconds)
-        slopes[f"{series.name} {pid}"] = [round(slope, 2), round(error, 2), round(series.sizes[-1], 1)]
+        each = max(1, len(series.sizes) // 20)
+        slopes[f"{series.name} {pid}"] = {
+            "slope": round(slope, 2), "error": round(error, 2), "sizes": [round(one, 1) for one in series.sizes[::each]]
+        }  # fmt: skip
         verdict = "" if slope - 2 * error <= WANTED else f"  more than {WANTED:g}"
         print(f"{series.name:10} {series.sizes[-1]:8.1f} MB, {slope:+7.2f} ± {error:.2f} MB/h{verdict}")
     done = (

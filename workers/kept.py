@@ -12,10 +12,12 @@ from ..pipeline.payload import unpack
 
 ENTRY = 300
 """Bytes that an entry costs beside its value: the many small ones count too."""
+MOST = 4096
 
 
 class Kept:
-    """Bytes by key, the least recently used ones forgotten first, when they weigh more than `limit` together."""
+    """Bytes by key, the least recently used ones forgotten first: when they weigh more than `limit` together, or when
+    they are more than `MOST`, so that a process is soon as large as it will ever be."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -33,7 +35,7 @@ class Kept:
             return
         self._entries[key] = data
         self._size += len(data) + ENTRY
-        while self._size > self._limit:
+        while self._size > self._limit or len(self._entries) > MOST:
             self._size -= len(self._entries.popitem(last=False)[1]) + ENTRY
 
 

@@ -12,12 +12,13 @@ follows for a continuation of what it has.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from dataclasses import dataclass, field
 
 import zmq
 from msgspec.structs import replace
 
-from ..protocol import PROTOCOL, Drop, Endings, FromRouter, Inbound, News, Noted, Outbound, Run, Take, encode
+from ..protocol import PROTOCOL, Drop, Endings, FromRouter, Inbound, News, Noted, Outbound, Run, Take, Told, encode
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,9 @@ PACE: dict[type, float] = {Take: 0.004, Endings: 0.002}
 the other they travel together, and everybody behind them is woken once for all of them."""
 LARGE = 256 * 1024
 """From here on it is cheaper not to copy a frame: giving memory back later, on another thread, has its price too."""
+UNREAD = 64 * 1024 * 1024
+"""Bytes of large answers that wait for one peer: the pipe counts messages, and whoever asks and never reads could fill
+the memory with it. What comes beyond is dropped, as for a full pipe, and can be asked for again."""
 MIDWAY = 1 << 40
 """Where the numbers of a session go on that was taken up in the middle."""
 LEFT = 4
@@ -51,6 +55,19 @@ class Route:
     lazy: list[FromRouter] = field(default_factory=list)
     left: tuple[str, ...] = ()
     """Sessions before this one."""
+    unread: deque[tuple[zmq.MessageTracker, int]] = field(default_factory=deque)
+    """Large answers that the connection has not taken yet, and their sizes."""
+    unread_bytes: int = 0
+
+    def has_room(self, size: int) -> bool:
+        """May an answer of this size wait for the peer?"""
+        while self.unread and self.unread[0][0].done:
+            self.unread_bytes -= self.unread.popleft()[1]
+        return not self.unread or self.unread_bytes + size <= UNREAD
+
+    def wait_for(self, tracker: zmq.MessageTracker, size: int) -> None:
+        self.unread.append((tracker, size))
+        self.unread_bytes += size
 
 
 class Routes:
@@ -126,7 +143,10 @@ class Routes:
         if any(type(message) in PACE for message in messages):
             route.paced_at = now
         try:
-            self._socket.send_multipart((route.address, frame), zmq.NOBLOCK, copy=len(frame) < LARGE)
+            if len(frame) < LARGE:
+                self._socket.send_multipart((route.address, frame), zmq.NOBLOCK)
+            else:
+                self._send_large(route, frame, any(type(message) is Told for message in messages))
         except zmq.Again:
             self.undelivered += 1
         except zmq.ZMQError as error:
@@ -136,6 +156,17 @@ class Routes:
             self.unreachable.append(peer)
             self._routes.pop(peer, None)
             logger.debug("peer %s is not connected any more", peer)
+
+    def _send_large(self, route: Route, frame: bytes, counts: bool) -> None:
+        """Without a copy. Answers to questions count against what may wait for a peer that does not read."""
+        if not counts:
+            self._socket.send_multipart((route.address, frame), zmq.NOBLOCK, copy=False)
+        elif route.has_room(len(frame)):
+            sent = self._socket.send_multipart((route.address, frame), zmq.NOBLOCK, copy=False, track=True)
+            if sent is not None:
+                route.wait_for(sent, len(frame))
+        else:
+            self.undelivered += 1
 
     def forget(self, peer: str) -> None:
         self._routes.pop(peer, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 import zmq
 
-from headrace.daemons.dispatch.routes import HEAVY, LAZY, PACE, Routes
+from headrace.daemons.dispatch.routes import HEAVY, LAZY, PACE, UNREAD, Routes
 from headrace.daemons.protocol import (
     PROTOCOL,
     Bye,
@@ -182,3 +183,21 @@ def test_a_peer_that_is_gone_is_forgotten_when_something_is_sent_to_it() -> None
         assert len(peer.routes) == 0 and peer.routes.undelivered >= 1
     finally:
         peer.context.destroy(linger=0)
+
+
+def test_large_answers_that_nobody_reads_are_bounded_by_bytes(peer: Peer) -> None:
+    """The pipe takes ten thousand messages: of this size that would be gigabytes."""
+    peer.says()
+    asked = 2 * UNREAD // len(BIG)
+    for number in range(asked):
+        peer.routes.send("peer", [Told(f"{number}", BIG)], 0.0)
+    assert 0 < asked - peer.routes.undelivered <= UNREAD // len(BIG)
+    heard = len(list(peer.hears()))
+    assert heard == asked - peer.routes.undelivered
+    deadline = time.monotonic() + 20
+    before = peer.routes.undelivered
+    peer.routes.send("peer", [Told("again", BIG)], 0.0)
+    while peer.routes.undelivered > before and time.monotonic() < deadline:
+        before = peer.routes.undelivered
+        peer.routes.send("peer", [Told("again", BIG)], 0.0)
+    assert peer.routes.undelivered == before, "who reads again has room again"

@@ -12,7 +12,7 @@ from headrace.pipeline.payload import pack, unpack
 from headrace.pipeline.task import JOURNAL, Input, RunHeader, Supplied
 from headrace.stores.values import ValuesFolder
 from headrace.workers.ancestry import Ancestry
-from headrace.workers.kept import ENTRY, Elements, Kept
+from headrace.workers.kept import ENTRY, MOST, Elements, Kept
 from headrace.workers.reading import Reader
 from headrace.workers.runnable import NOTHING
 from headrace.workers.upstream import Upstream
@@ -376,6 +376,13 @@ def test_the_bytes_that_are_kept_are_bounded() -> None:
     assert [number for number in range(10) if kept.get(number)] == [0, 8, 9]
     kept.put("huge", bytes(2 * (30 + ENTRY)))
     assert kept.get("huge") is None
+
+
+def test_no_more_than_so_many_values_are_kept_however_small() -> None:
+    kept = Kept(1 << 40)
+    for number in range(MOST + 10):
+        kept.put(number, b"")
+    assert [kept.get(number) is not None for number in (0, 9, 10, MOST + 9)] == [False, False, True, True]
 
 
 def test_a_folder_that_fails_raises_a_store_error(lab: Any, tmp_path: Path) -> None:
