@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from slots_bench import Bench
 
 from headrace.daemons.protocol import Kill, Noted, Recall
-from headrace.daemons.slots.orders import KillTree
+from headrace.daemons.slots.orders import KillTree, Reply, StartProcess
 from headrace.daemons.slots.slot import State
 from headrace.pipeline.task import Needs
+from headrace.workers.messages import Leave, WorkerCard
 
 STEPS = [
     "run",
@@ -27,15 +28,28 @@ STEPS = [
     "pulse",
     "note",
     "join",
+    "leave",
+    "leave",
+    "reload",
 ]
-NEEDS = [None, None, Needs(timeout=0.5), Needs(limits=("licence",))]
+NEEDS = [
+    None,
+    None,
+    Needs(timeout=0.5),
+    Needs(limits=("licence",)),
+    Needs(resources={"gpu": 1.0}),
+    Needs(resources={"gpu": 2.0}),
+    Needs(resources={"gpu": 0.5}),
+]
 
 
 class World(Bench):
     """Processes that read and end as the dice say, and a Router that keeps book."""
 
     def __init__(self) -> None:
-        super().__init__(slots=3, capacity=5)
+        self.units: dict[int, dict[str, tuple[str, ...]]] = {}
+        """By slot: what its process was made with."""
+        super().__init__(slots=3, capacity=5, units={"gpu": ("0", "1")})
         self.next = 1
         self.running: list[int | None] = [None, None, None]
         self.book: dict[int, list[str]] = {}
@@ -70,6 +84,12 @@ class World(Bench):
                 self.handle(Noted(list(self.machine.ledger.delivery.kept)[: dice % 5]))
             case "join":
                 self.join()
+            case "leave":
+                for effect in self.took(Reply):
+                    if isinstance(effect.message, Leave) and self.machine.slots[effect.slot].state is State.LEAVING:
+                        self.down(effect.slot, code=0, signal=None)
+            case "reload":
+                self.turn(self.machine.reload((WorkerCard("work", version=f"{dice}"),), self.now))
         for effect in self.took(KillTree):
             self.die(effect.slot)
         self.keep_book()
@@ -90,7 +110,18 @@ class World(Bench):
         self.running[slot] = None
         self.down(slot)
 
+    def down(self, slot: int, code: int | None = None, signal: int | None = 9) -> None:
+        self.units.pop(slot, None)
+        super().down(slot, code, signal)
+
     def keep_book(self) -> None:
+        for effect in self.took(StartProcess):
+            self.units[effect.slot] = effect.given
+        shared = [unit for given in self.units.values() for unit in given.get("gpu", ())]
+        whole = [slot.number for slot in self.machine.slots if slot.fit and slot.fit[0][1] >= 1.0]
+        for slot in whole:
+            for unit in self.units.get(slot, {}).get("gpu", ()):
+                assert shared.count(unit) == 1, f"unit {unit} is in two processes: {self.units}"
         for outcome in self.outcomes():
             self.book[outcome.lease].append("ended")
         for lease in self.handed_back():
@@ -117,5 +148,6 @@ def test_whatever_has_happened_a_stop_comes_to_its_end(steps: list[tuple[str, in
     world.turn(world.machine.stop(world.now, 1.0))
     for _ in range(20):
         world.pulse()
+        world.step("leave", 0)
         world.step("wait", 199)
     assert world.machine.done, world.machine.slots
