@@ -82,9 +82,13 @@ def plan_of(pipeline: Pipeline) -> list[dict[str, Any]]:
 
 
 def tree_of(written: Any) -> str:
-    """The tree of a block job as indented lines."""
+    """The tree of a block job as indented lines; of steps the execution plan."""
+    from ...pipeline.styles.stepplan import StepPlan
+    from ...pipeline.styles.steps import Step
     from ...pipeline.styles.tree_outline import outline
 
+    if isinstance(written, Step):
+        return StepPlan(written).text()
     return outline(written) if isinstance(written, dict) and "Job" in written else ""
 
 

@@ -71,8 +71,23 @@ def test_check_takes_every_style(tmp_path: Path, film: Path, capsys: pytest.Capt
     )
     (tmp_path / "job.alf").write_text("##AlfredToDo 3.0\nJob -title {j} -subtasks { Task {t} -cmds { Cmd {ls} } }\n")
     assert "Pipeline: 3 jobs, no warnings" in said(capsys, "check", "p.py")
-    assert "Step: 1 job, no warnings" in said(capsys, "check", "s.py")
+    told = said(capsys, "check", "s.py")
+    assert told.splitlines()[2] == " [x] (H) A" and "Step: 1 job, no warnings" in told
     assert "command ls" in said(capsys, "check", "-a", "job.alf")
+
+
+def test_check_shows_what_runs_in_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ends.alf").write_text(
+        "Job -title {j} -cmds { Cmd {ls} } -cleanup { Cmd {rm x} } -postscript { Cmd {mail} -when error } -whendone {ok}"
+    )
+    told = said(capsys, "check", str(tmp_path / "ends.alf"))
+    lines = ["  Action ls", "  Action in the end: rm x", "  Action on error: mail", "  Action when done: ok"]
+    assert told.splitlines()[1:5] == lines
+
+
+def test_check_takes_a_single_command_without_its_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.py").write_text("from headrace.blocks import *\njob = Job('x', cmds=Action(argv=['ls']))\n")
+    assert "  Action ls\n" in said(capsys, "check", str(tmp_path / "one.py"))
 
 
 def test_what_is_wrong_is_said_with_the_file_and_the_path(
