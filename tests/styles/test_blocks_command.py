@@ -78,7 +78,8 @@ def test_check_takes_every_style(tmp_path: Path, film: Path, capsys: pytest.Capt
 
 def test_check_shows_what_runs_in_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "ends.alf").write_text(
-        "Job -title {j} -cmds { Cmd {ls} } -cleanup { Cmd {rm x} } -postscript { Cmd {mail} -when error } -whendone {ok}"
+        "Job -title {j} -cmds { Cmd {ls} } -cleanup { Cmd {rm x} }"
+        " -postscript { Cmd {mail} -when error } -whendone {ok}"
     )
     told = said(capsys, "check", str(tmp_path / "ends.alf"))
     lines = ["  Action ls", "  Action in the end: rm x", "  Action on error: mail", "  Action when done: ok"]
