@@ -374,12 +374,12 @@ class Broker:
     # Changed code ---------------------------------------------------------------------------------------------------
 
     def _try_changed(self, reloading: Reloading, changed: list[str]) -> None:
-        """See by a process of its own whether the new code can be imported at all."""
+        """See by a process of its own whether the new code can be used at all, the store's included."""
         self.logger.info(
             "The code of the workers has changed (%s): trying it", ", ".join(map(os.path.basename, changed))
         )
         reloading.trying = True
-        self._pool.start(self._trial_slot, self._outfit.of_trial())
+        self._pool.start(self._trial_slot, self._outfit.settings or self._outfit.of_trial())
 
     def _tried_changed(self, reloading: Reloading, event: PoolEvent, now: float) -> None:
         match event:

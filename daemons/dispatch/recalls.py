@@ -45,16 +45,15 @@ class Recalls:
         idle = [broker for broker in brokers if broker.free > 0 and not broker.draining]
         sent: list[Send] = []
         for source in sources:
-            others = [one for one in idle if one is not source]
             urgent = self._is_urgent(source)
-            if not urgent and not others:
+            if not urgent and (not idle or idle == [source]):
                 continue
             ready_at = self._ready_at.get(source.identity, now)
             if ready_at > now:
                 self.look_at = min(self.look_at, ready_at)
                 continue
             items = self._behind_urgent(source) if urgent else []
-            items = items or self._for_idle(source, others, now)
+            items = items or self._for_idle(source, idle, now)
             if items or urgent:
                 self._ready_at[source.identity] = now + PAUSE
             if items:
@@ -80,14 +79,15 @@ class Recalls:
 
     def _for_idle(self, source: BrokerMember, idle: list[BrokerMember], now: float) -> list[Item]:
         """The second half of what has waited there for long, as far as an idle Broker serves it."""
-        if not idle:
+        if not idle or idle == [source]:
             return []
         waiting = list(takewhile(lambda item: item.granted + STALE <= now, source.waiting.values()))
         if not waiting:
             self.look_at = min(self.look_at, next(iter(source.waiting.values())).granted + STALE)
             return []
         lanes = self._queues.lanes
-        able = [item for item in waiting if _served(lanes.get(Shape.of(item.ready)), idle)]
+        others = [one for one in idle if one is not source]
+        able = [item for item in waiting if _served(lanes.get(Shape.of(item.ready)), others)]
         return able[len(able) // 2 :]
 
 
