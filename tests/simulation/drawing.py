@@ -1,6 +1,6 @@
 """Scenarios drawn from seeds.
 
-One half of the seeds draws from everything; the others have a theme: runs, actions and faults that make a certain kind
+A quarter of the seeds draws from everything; the others have a theme: runs, actions and faults that make a certain kind
 of history likely, such as long jobs on Brokers that are cut off.
 """
 
