@@ -9,15 +9,17 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from headrace.pipeline.definition import Definition, GatherRule, Node, RetryRule, RunOptions
+from headrace.pipeline.definition import Definition, GatherRule, Node, RetryRule, RunOptions, pack_definition
 
 from .faults import draw_faults
-from .pipelines import KEY, LIMIT, RESOURCE, ROLE, changed, draw_behaviour, draw_run
+from .pipelines import KEY, LIMIT, MEDIUM, RESOURCE, ROLE, SMALL, changed, draw_behaviour, draw_run
 from .scenario import Action, Behaviour, BrokerSpec, Fault, RunSpec, Scenario
 
 ENDLESS = 1e6
 THEMES = 8
 """The rest of a seed by this number is its theme; those that are not listed below have none."""
+BELOW = 16
+"""Of those that have none every second one is about sub-runs."""
 
 
 def draw(seed: int) -> Scenario:
@@ -36,7 +38,7 @@ def draw(seed: int) -> Scenario:
     tight = not any(run.deadly for run in runs)
     open_runs = random.choice([200_000] * 4 + [largest if tight else 200_000])
     drawn = Scenario(seed, runs, actions, faults, brokers, pipeliners, clients, limits, window, open_runs)
-    theme = _THEMES.get(seed % THEMES)
+    theme = _below if seed % BELOW == 2 else _THEMES.get(seed % THEMES)
     if theme is not None:
         drawn = replace(theme(random, drawn), open_runs=200_000)
     return _timed(drawn)
@@ -255,6 +257,55 @@ def _shapes(random: Random, drawn: Scenario) -> Scenario:
         if random.random() < 0.5:
             actions.append(Action(2.0 + random.random() * 5, 0, "retry", (one.id,)))
     return replace(drawn, runs=runs, actions=tuple(actions), faults=drawn.faults[:3])
+
+
+def _below(random: Random, drawn: Scenario) -> Scenario:
+    """Jobs that are pipelines, one within another, while the Router dies again and again."""
+    behaviours: dict[str, Behaviour] = {}
+    retry = random.choice([None, RetryRule(tries=2, delay=random.choice([0.0, 0.5]))])
+    job = Node(
+        name="n1",
+        kind="pipeline",
+        definition=pack_definition(_inner(random, "n1", behaviours, random.random() < 0.4)),
+        data=random.choice([None, SMALL, MEDIUM]),
+        bind=random.choice(["store", "args"]),
+        retry=retry,
+        timeout=random.choice([None, None, None, 1.0]),
+        on_error=random.choice([None, "continue"]),
+        when=random.choice(["success", "success", "always"]),
+    )
+    first = Node(name="n0", worker="W", spread=random.random() < 0.4)
+    last = Node(name="n2", worker="W", bind="args", when=random.choice(["success", "always"]))
+    for node in (first, last):
+        behaviours[node.name] = _quick(random, node)
+    edges = ((0, 1, "order" if job.bind == "store" else "value"), (1, 2, "value"))
+    policy = random.choice(["fail", "block"])
+    definition = Definition(nodes=(first, job, last), edges=edges, on_error=policy)  # type: ignore[arg-type]
+    run = RunSpec("run00", definition, behaviours, RunOptions(priority=random.choice([0, 2])), SMALL)
+    actions = [Action(0.3, 0, "submit", ("run00",))]
+    for verb in random.sample(["cancel", "pause", "retry", "again", "prune"], random.choice([0, 1, 2])):
+        after = random.choice([0.1, 0.5, 2.0, 8.0])
+        actions.append(Action(0.3 + random.random() * after, 0, verb, ("run00",), 0.5))
+    strikes = [Fault("router.kill", 0.4 + random.random() * 4) for _ in range(random.choice([0, 1, 2, 4]))]
+    faults = (*strikes, *drawn.faults[: random.choice([0, 1, 3])])
+    return replace(drawn, runs=(run,), actions=tuple(sorted(actions, key=lambda one: one.at)), faults=faults)
+
+
+def _inner(random: Random, name: str, behaviours: dict[str, Behaviour], deeper: bool) -> Definition:
+    """What the job of that name runs."""
+    nodes = [Node(name=f"{name}.{at}", worker="W", bind="args") for at in range(random.choice([1, 2, 3]))]
+    behaviours.update({node.name: _quick(random, node) for node in nodes})
+    if deeper:
+        inside = pack_definition(_inner(random, f"{name}.x", behaviours, False))
+        nodes.insert(random.randint(0, len(nodes)), Node(name=f"{name}.x", kind="pipeline", definition=inside))
+    edges = [(at, at + 1) for at in range(len(nodes) - 1) if random.random() < 0.6]
+    kinds = tuple((a, b, "order" if nodes[b].bind == "store" else "value") for a, b in edges)
+    return Definition(nodes=tuple(nodes), edges=kinds)  # type: ignore[arg-type]
+
+
+def _quick(random: Random, node: Node) -> Behaviour:
+    one = draw_behaviour(random, node)
+    return replace(one, duration=min(one.duration, 0.4), only=None)
 
 
 _THEMES = {1: _far, 3: _ends, 4: _shapes, 5: _storm, 6: _back, 7: _deaf}

@@ -25,13 +25,14 @@ from headrace.daemons.protocol import (
     Take,
     ToRouter,
 )
-from headrace.pipeline.definition import RunOptions
+from headrace.pipeline.definition import RunOptions, unpack_definition
 from headrace.pipeline.facts import (
     Accepted,
     Cancelled,
     Ending,
     EpochBegan,
     Finished,
+    Parent,
     Path,
     Paused,
     Pruned,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 Instance = tuple[str, int, str, tuple[int, ...]]
 DEATHS = 3
 STORE_DEADLINE = 30.0
+PREPARES = "prepares "
 OWN = ("success", "failed", "timeout", "store")
 """How an attempt can end only if its process says so."""
 
@@ -100,6 +102,8 @@ class RunView:
     active: bool
     rounds: list[Round]
     paused: bool = False
+    place: Parent | None = None
+    """The attempt that it is, of a sub-run."""
 
     @property
     def now(self) -> Round:
@@ -248,7 +252,11 @@ class History:
         if isinstance(fact, Switched):
             (self.switched.add if fact.on else self.switched.discard)(fact.role)
         if isinstance(fact, Accepted):
-            self.runs[fact.run] = RunView(fact.run, fact.options, sequence, fact.active, [Round(0, sequence)])
+            if fact.parent is not None:
+                self._opens(fact, record.data)
+            self.runs[fact.run] = RunView(
+                fact.run, fact.options, sequence, fact.active, [Round(0, sequence)], place=fact.parent
+            )
         if record.run is None:
             return
         view = self.runs[record.run]
@@ -273,8 +281,20 @@ class History:
             case Reopened():
                 view.rounds.append(Round(fact.round, sequence))
                 view.paused, view.active = False, True
+                view.place = fact.parent or view.place
             case _:
                 pass
+
+    def _opens(self, fact: Accepted, data: bytes | None) -> None:
+        """A job that is a pipeline: what its run has to do stands in the run above."""
+        assert fact.parent is not None
+        spec = self.specs[fact.parent.run]
+        (node,) = [one for one in spec.definition.nodes if one.name == fact.parent.job]
+        definition = unpack_definition(node.definition or b"")
+        self.specs[fact.run] = RunSpec(fact.run, definition, spec.behaviours, fact.options, data)
+
+    def _is_below(self, run: str, job: str) -> bool:
+        return any(node.name == job and node.kind == "pipeline" for node in self.specs[run].definition.nodes)
 
     def _check_record(self, record: Record) -> None:
         fact = record.fact
@@ -308,7 +328,9 @@ class History:
             raise Violation("G14 clocks", f"run {view.id} was released {early:.3f} s before its time")
 
     def _overdue(self, view: RunView) -> None:
-        """A deadline is a duration: within an epoch no wall clock counts."""
+        """A deadline is a duration: within an epoch no wall clock counts. That of a run above is the reason below."""
+        if view.place is not None and self.runs[view.place.run].now.cancelled:
+            return
         began, limit = self.recorded_at.get(view.now.began), view.options.deadline
         epoch = max(record.sequence for record in self.disk.synced if isinstance(record.fact, EpochBegan))
         if limit is None or (began is not None and view.now.began > epoch and self.timeline.now - began < limit - 0.1):
@@ -329,6 +351,8 @@ class History:
             self.note("a run waited for the end of another one")
         if fact.options.on_duplicate == "replace" and not fact.active:
             self.note("a run replaced another one")
+        if fact.parent is not None:
+            self._opened(fact)
         if fact.run in self.runs:
             raise Violation("G8 idempotent", f"run {fact.run} was accepted twice")
         if fact.options.on_duplicate != "replace":
@@ -350,7 +374,9 @@ class History:
         if fact.attempt != len(earlier) + 1:
             raise Violation("G3 one end per attempt", f"{fact} is end {len(earlier) + 1} of {instance}")
         if fact.lease == 0:
-            if fact.kind in OWN or fact.kind in ("died", "lost"):
+            if self._is_below(view.id, fact.job):
+                self._ended_below(view, fact)
+            elif fact.kind in OWN or fact.kind in ("died", "lost"):
                 raise Violation("G4 lease", f"{fact} has no lease")
             return
         if fact.lease in self.fact_of:
@@ -362,6 +388,31 @@ class History:
             raise Violation("G4 fencing", f"{fact}, but {self.begun[newer[-1]]} has begun under a newer lease")
         self._agrees(fact, result, self.begun.get(fact.lease))
         self._check_budgets(fact, earlier)
+
+    def _opened(self, fact: Accepted) -> None:
+        """A sub-run is opened by an attempt that has not ended, of a run that goes on."""
+        assert fact.parent is not None
+        self.note("a sub-run was opened")
+        place = fact.parent
+        above = self.runs.get(place.run)
+        if above is None or above.finished is not None or above.now.cancelled:
+            raise Violation("sub-runs", f"{fact}, and the run above is {above}")
+        ended = [line.fact for line in above.lines((place.run, place.round, place.job, place.path))]
+        if place.round != above.now.number or place.attempt != len(ended) + 1:
+            raise Violation("sub-runs", f"{fact}, and its job has ended by {ended}")
+
+    def _ended_below(self, view: RunView, fact: Returned) -> None:
+        """What no Broker has said of a sub-run follows from its end."""
+        place = (view.id, fact.job, fact.path, fact.round, fact.attempt)
+        ends = [
+            run.finished
+            for run in self.runs.values()
+            if (one := run.place) and (one.run, one.job, one.path, one.round, one.attempt) == place
+        ]
+        if fact.kind in ("cancelled", "expired") and None not in ends:
+            return
+        if fact.kind not in ("failed", "timeout") or len(ends) != 1 or ends[0] is None or ends[0].verdict == "success":
+            raise Violation("sub-runs", f"{fact} of run {view.id}, its own run has {ends}")
 
     def _check_budgets(self, fact: Returned, earlier: list[Line]) -> None:
         """What is no failure of the job is charged to nobody, and a poison job does not go on for ever."""
@@ -402,7 +453,7 @@ class History:
             raise Violation("G3 verdict", f"run {view.id} ended {fact.verdict} after {ending}")
         for instance, running in self.running.items():
             for begun in running:
-                if instance[0] == view.id and not begun.excused:
+                if instance[0] == view.id and not begun.excused and not instance[2].startswith(PREPARES):
                     raise Violation("G16 confirmed dead", f"run {view.id} has {fact}, but {begun}")
 
     # The Router says ------------------------------------------------------------------------------------------------
@@ -513,9 +564,9 @@ class History:
         self.leases_of[instance].append(lease)
         if begun.excused:
             return
-        if others:
+        if others and not instance[2].startswith(PREPARES):
             raise Violation("G5 one at a time", f"{begun}, and {others[0]}")
-        for before in self.leases_of[instance][:-1]:
+        for before in self.leases_of[instance][:-1] if not instance[2].startswith(PREPARES) else ():
             if self._thrown_away(self.begun[before]):
                 raise Violation("G2 nothing finished runs twice", f"{begun} after {self.begun[before]}")
         view = self.runs.get(instance[0])
@@ -541,7 +592,7 @@ class History:
         if ending is None or view.now.ending_seq > self.synced:
             raise Violation("G7 hooks once", f"{begun} before the verdict is on disk")
         for (run, _, other, _), running in self.running.items():
-            if run == view.id and not other.startswith("hook:"):
+            if run == view.id and not other.startswith(("hook:", PREPARES)):
                 for one in running:
                     if not one.excused:
                         raise Violation("G7 hooks once", f"{begun}, and {one}")

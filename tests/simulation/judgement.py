@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headrace.pipeline.facts import Finished, Path
 
-from .history import Begun, History, Round, RunView, Violation
+from .history import PREPARES, Begun, History, Round, RunView, Violation
 from .meaning import WHOLE_RUN, Meaning
 from .scenario import RunSpec
 
@@ -82,7 +82,7 @@ def _check_begun(meaning: Meaning, run: RunView, history: History) -> None:
     """Everything that ever began was allowed to, when it did."""
     cells = set(meaning.instances())
     for (name, round, job, path), leases in history.leases_of.items():
-        if name != run.id or round != meaning.view.number or job.startswith("hook:"):
+        if name != run.id or round != meaning.view.number or job.startswith(("hook:", PREPARES)):
             continue
         at = meaning.find(job, path)
         if at is None or (at, path) not in cells or meaning.nodes[at].kind == "gate":

@@ -17,6 +17,7 @@ import msgspec
 from headrace.daemons.slots.slot import Attempt
 from headrace.pipeline.facts import Failure, Signs
 from headrace.pipeline.payload import pack
+from headrace.pipeline.subruns import PREPARE
 from headrace.pipeline.task import Assignment, Outcome, Want, unpack_task
 from headrace.workers.messages import (
     Ended,
@@ -36,7 +37,7 @@ from headrace.workers.messages import (
 from headrace.workers.pool import PoolEvent, Said, SlotDown, SlotUp
 
 from .clock import GRAIN, Machine
-from .history import STORE_DEADLINE
+from .history import PREPARES, STORE_DEADLINE
 from .scenario import Behaviour
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ class Execution:
 
     @property
     def instance(self) -> tuple[str, int, str, tuple[int, ...]]:
+        """What prepares a sub-run is no attempt that ends its job: it may be done again at any time."""
         one = self.assignment
-        return one.run, one.round, one.job, one.path
+        return one.run, one.round, PREPARES + one.job if one.worker == PREPARE else one.job, one.path
 
 
 class Process:
