@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from headrace.daemons.dispatch.effects import Record
+from headrace.daemons.journal.ids import Ids
 from headrace.daemons.journal.standing import INLINE_DATA, Standing
 from headrace.daemons.journal.summaries import Kept, Page, Place, Summary, Tombstone
 from headrace.pipeline.errors import NotFound
@@ -247,6 +248,8 @@ class Journal:
         self.archive.apply(began)
         self.last = self.archive.last
         self.recovered: str | None = None
+        self.ids = Ids()
+        self.ids.add([*self.archive.runs, *self.archive.pruned])
 
     def open_runs(self) -> list[Standing]:
         found = [rows.standing for rows in self.archive.runs.values() if rows.standing.finished is None]
@@ -331,6 +334,7 @@ class Committer:
         batch = [record for _, records in self._waiting for record in records]
         self._waiting.clear()
         self.transactions += 1
+        self._journal.ids.add(str(record.run) for record in batch if isinstance(record.fact, Accepted))
         self._stage(self.transactions, "before")
         if self.dead:
             return
