@@ -190,8 +190,8 @@ class History:
         self.pruned: dict[str, int] = {}
         """By run: the sequence of the fact that it was pruned."""
         self.second_cancels: set[int] = set()
-        """Cancels of later rounds. The same request may have found the round before ended or cancelled, and that answer
-        may be on its way still."""
+        """Cancels of hooks, and of later rounds. The same request may have found the run ended or cancelled before,
+        and that answer may be on its way still."""
         self.switched: set[str | None] = set()
         """Roles that are paused; None: everything is."""
         self.reopened = 0
@@ -245,7 +245,7 @@ class History:
         if record.answer is not None:
             self.answers[record.answer[0]] = sequence
             view = self.runs.get(record.run or "")
-            if isinstance(fact, Cancelled) and view is not None and len(view.rounds) > 1:
+            if isinstance(fact, Cancelled) and view is not None and (len(view.rounds) > 1 or view.now.cancelled):
                 self.second_cancels.add(sequence)
         if isinstance(fact, Pruned):
             self.pruned[fact.run] = sequence

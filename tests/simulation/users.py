@@ -130,6 +130,8 @@ class ClientHost(Host):
             wish.fulfilled = wish.tries > PATIENCE
         elif code == "conflict" or never:
             wish.fulfilled = True
+            if wish.verb == "drain":  # it may have been carried out all the same, before the Broker was gone
+                self.world.fulfilled(wish)
         else:
             self._retry[id(wish)] = now + PAUSE
 
