@@ -20,6 +20,8 @@ from .tracking import Tracking
 
 LOOK_AGAIN = 60.0
 """Seconds between looks at the wall clock, for runs that wait for a time of it: somebody may set it right."""
+BELOW = b"below"
+"""The digest of a sub-run: nothing that is submitted has it."""
 JUST_OVER = "~"
 """Marks a run that has to be over, in whatever way, before the waiting one starts: it is being replaced."""
 
@@ -148,10 +150,10 @@ class Admission:
         known: Mapping[str, Known],
         keys: Mapping[str, str],
     ) -> Receipt:
+        if one.run in self.cluster.promised or self._is_another(one, known):
+            reason = f"run {one.run} is there already, and is another one: a new run needs an id of its own"
+            return Receipt(one.run, False, True, reason)
         if one.run in self.cluster.runs or self._known(one.run, known):
-            if self._is_another(one, known):
-                reason = f"run {one.run} is there already, and is another one: a new run needs an id of its own"
-                return Receipt(one.run, False, True, reason)
             return self._existing(client, one.run, follow, known)
         key = one.options.key
         holder = self._holder(key, keys)
@@ -223,10 +225,10 @@ class Admission:
         run = OpenRun(name, cluster.last + 1, options, above.accepted_at, cluster.now, definition=definition)
         small = data is not None and len(data) <= cluster.rules.inline_data
         run.data, run.has_data, run.data_ref = (data if small else None), data is not None or ref is not None, ref
-        run.parent = parent
+        run.parent, run.digest = parent, BELOW
         cluster.runs[name] = run
         cluster.counts["accepted"] += 1
-        accepted = Accepted(name, cluster.wall, options, parent=parent, data_ref=ref)
+        accepted = Accepted(name, cluster.wall, options, parent=parent, data_ref=ref, digest=BELOW)
         cluster.record(run, accepted, definition=definition, data=data)
         self.arm(run)
         self.tracking.assign(run)

@@ -58,6 +58,7 @@ class Below:
         ready = item.ready
         since = ready.below.since if ready.below is not None else ready.round
         item.child = child_id(item.run.id, since, ready.job, ready.path)
+        self.cluster.promised.add(item.child)
         self.cluster.ask(Find(item.run.id, ready.job, ready.path, ready.attempt, item.child))
 
     def found(self, asked: Find, run: OpenRun | None, known: Known | None) -> None:
@@ -68,12 +69,13 @@ class Below:
             return
         if self.cluster.stalled:
             self.cluster.timers.set(self.cluster.now + PAUSE, ("queue", item))
-        elif known is None:
+        elif known is None and asked.child not in self.cluster.runs:
             self._prepare(item)
+        elif run is None or known is None or not _is_of(run, item):
+            reason = f"its run {asked.child} is not there any more, or its id was given to another run"
+            self.leasing.end(item, "failed", Failure("SubRunFailed", reason))
         elif known.verdict == "success":
             self._collect(item, known)
-        elif run is None:
-            self.leasing.end(item, "failed", Failure("SubRunFailed", f"its run {asked.child} was pruned"))
         elif run.parent == self._place(item):
             self._failed(item, known.verdict or "failed", known, run.options.deadline)
         else:
@@ -179,6 +181,7 @@ class Below:
         ready = Ready(place.job, place.path, place.attempt, SUBRUN, b"", round=place.round, hook=place.hook)
         item = above.live[place.job, place.path] = Item(above, ready, self.cluster.now)
         item.child, item.began = run.id, self.cluster.wall - max(0.0, self.cluster.now - run.started)
+        self.cluster.promised.add(run.id)
         run.belongs_to(above)
         item.step("open")
         if run.cancelled in (STOPPED, above.cancelled) and run.cancelled is not None:
@@ -199,3 +202,9 @@ class Below:
                 assert runs.get(child_name) is child and place is not None, f"{child_name} is not open below {run.id}"
                 waiting = run.live.get((place.job, place.path))
                 assert waiting is not None and waiting.child == child_name, f"nobody waits for {child_name}"
+
+
+def _is_of(run: OpenRun, item: Item) -> bool:
+    """Was this run opened for this job? Somebody may have submitted another one under its id."""
+    place = run.parent
+    return place is not None and (place.run, place.job, place.path) == (item.run.id, *item.key)

@@ -89,6 +89,8 @@ class Cluster:
         """Runs that are over, until their end is on disk and the journal can tell it."""
         self.pruned: set[str] = set()
         """Runs that are pruned, until that is on disk: the journal still shows them as ended."""
+        self.promised: set[str] = set()
+        """Ids of sub-runs that are opened or about to be: nobody else is given one of them."""
         self.keys: dict[str, str] = {}
         """By key: the newest run that has it, among those that are open or in `ended`."""
         self.brokers: dict[str, BrokerMember] = {}

@@ -427,6 +427,7 @@ class Leasing:
 
     def _close(self, item: Item) -> None:
         item.step("end")
+        self.cluster.promised.discard(item.child)
         self._held_back.pop(item, None)
         run = item.run
         run.late_hooks.pop(item, None)

@@ -268,7 +268,39 @@ def test_an_end_that_was_recorded_for_this_attempt_is_not_tried_again(world: Wor
 def test_a_child_of_which_only_a_tombstone_is_left_fails_its_job(world: World) -> None:
     world.enqueue("r1", "P", worker=SUBRUN, below=INNER)
     find(world, None, Known(child(), "failed"))
-    assert "was pruned" in world.facts(Returned)[0].error.message
+    assert "is not there any more" in world.facts(Returned)[0].error.message
+
+
+@pytest.mark.parametrize("parent", [None, Parent("r2", "P"), Parent("r1", "Q"), Parent("r1", "P", (1,))])
+def test_another_run_that_was_given_the_id_of_a_child_is_not_taken_for_it(world: World, parent: Any) -> None:
+    world.enqueue("r1", "P", worker=SUBRUN, below=INNER)
+    run, known = ended(world, "success", error=None)
+    run.parent = parent
+    find(world, run, known)
+    assert "given to another run" in world.facts(Returned)[0].error.message and not world.assigned()
+
+
+def test_a_run_that_somebody_has_opened_under_the_id_of_a_child_is_left_alone(world: World) -> None:
+    world.submit(child())
+    theirs = world.runs[child()]
+    world.enqueue("r1", "P", worker=SUBRUN, below=INNER)
+    find(world)
+    assert "given to another run" in world.facts(Returned)[0].error.message and world.runs[child()] is theirs
+
+
+def test_nobody_can_submit_a_run_under_the_id_of_a_child(world: World) -> None:
+    """Neither while it is looked up, nor while its data is made, nor when it is there."""
+    world.enqueue("r1", "P", worker=SUBRUN, below=BOUND)
+    for go_on in (
+        lambda: None,
+        lambda: find(world),
+        lambda: world.say("broker", Outcomes([Outcome(world.assigned()[0].lease, result=b"bound data")])),
+    ):
+        go_on()
+        (receipt,) = world.submit(child()).receipts
+        assert not receipt.ok and "another one" in receipt.reason
+    world.conclude(child(), "failed")
+    assert not world.dispatch.cluster.promised
 
 
 def test_what_was_found_for_an_attempt_that_is_over_opens_nothing(world: World) -> None:
