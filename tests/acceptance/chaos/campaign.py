@@ -116,7 +116,7 @@ class Campaign:
 
     def _strike(self, plant: Plant, load: Load, random: random.Random) -> None:
         try:
-            until(lambda: load.check() or not load.bleeds(OVERLAP), "what was struck before has recovered", self.bound)
+            until(lambda: not self._suffers(plant, load), "what was struck before has recovered", self.bound)
         except AssertionError as error:
             plant.problems.append(f"stuck: {error}")
         time.sleep(random.uniform(*self.pause))  # the instant is what is random here
@@ -136,6 +136,11 @@ class Campaign:
             plant.problems.append(f"{error}: runs {[order.run for order in load.open][:5]}, pids {plant.orphans()}")
         plant.check_alive()
         return self.judge(plant)
+
+    def _suffers(self, plant: Plant, load: Load) -> bool:
+        load.check()
+        plant.check_alive()
+        return load.bleeds(OVERLAP)
 
     def _rests(self, plant: Plant, load: Load) -> bool:
         load.check()
