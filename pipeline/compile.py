@@ -89,9 +89,7 @@ def check_definition(pipeline: Pipeline) -> None:
         check_scopes(compile_pipeline(pipeline))
 
 
-def compile_graft(
-    jobs: Sequence[Job], edges: Iterable[tuple[str, str]], groups: Iterable[WrittenGroup] = ()
-) -> bytes:
+def compile_graft(jobs: Sequence[Job], edges: Iterable[tuple[str, str]], groups: Iterable[WrittenGroup] = ()) -> bytes:
     """What a worker grafts: new nodes, then as `outside` the names of nodes that the run has already."""
     positions: dict[str, int] = {}
     for job in jobs:
