@@ -16,10 +16,11 @@ import sys
 from pathlib import Path
 
 from diagrams import DIAGRAMS
+from proofs import PROOFS
 from tables import TABLES
 
 HERE = Path(__file__).parent
-PARTS = {**DIAGRAMS, **TABLES}
+PARTS = {**DIAGRAMS, **TABLES, **PROOFS}
 _PART = re.compile(r"(<!-- from the code: (?P<name>[\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
