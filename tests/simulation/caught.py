@@ -37,13 +37,9 @@ def measure(chosen: Sequence[Mutant], first: int, seeds: int, jobs: int, write: 
 def recheck(chosen: Sequence[Mutant], jobs: int) -> int:
     """Is each still caught by the seed that is known to, or by one of the next ones? Every change of the machines moves
     histories about."""
-    known = kept()
-    plain = {"seed": 1, "seeds": 0}
-    tasks = []
-    for mutant in chosen:
-        one = known.get(mutant.name, plain)
-        tasks.append((MUTANTS.index(mutant), max(1, one["seed"]), max(300, 3 * one["seeds"])))
-    return _measure(tasks, jobs, write=False)
+    known = {name: one for name, one in kept().items() if one["seed"]}
+    found = [(mutant, known[mutant.name]) for mutant in chosen if mutant.name in known]
+    return _measure([(MUTANTS.index(one), at["seed"], max(300, 3 * at["seeds"])) for one, at in found], jobs, False)
 
 
 def _measure(tasks: list[tuple[int, int, int]], jobs: int, write: bool) -> int:
@@ -73,8 +69,8 @@ def _catch(task: tuple[int, int, int]) -> Catch:
 
 def row(catch: Catch) -> str:
     mutant = next(one for one in MUTANTS if one.name == catch.mutant)
-    noticed = catch.promise if catch.seed else "**escaped**"
-    return f"| {mutant.name} | {mutant.paragraph}: {mutant.guards} | {catch.seeds} | {noticed} |"
+    needed = f"{catch.seeds}" if catch.seed else f"more than {catch.seeds}"
+    return f"| {mutant.name} | {mutant.paragraph}: {mutant.guards} | {needed} | {catch.promise or '-'} |"
 
 
 def kept() -> dict[str, Any]:

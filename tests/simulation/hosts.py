@@ -31,7 +31,17 @@ from headrace.daemons.protocol import (
     encode,
 )
 from headrace.pipeline.errors import NotFound
-from headrace.pipeline.facts import Unregistered
+from headrace.pipeline.facts import (
+    Accepted,
+    Cancelled,
+    Ending,
+    Finished,
+    Paused,
+    Pruned,
+    Released,
+    Reopened,
+    Unregistered,
+)
 from headrace.pipeline.task import Given
 from headrace.workers import pool as pool_module
 from headrace.workers.messages import Settings
@@ -46,6 +56,7 @@ if TYPE_CHECKING:
     from .world import World
 
 NEVER = float("inf")
+DECISIONS = (Accepted, Cancelled, Ending, Finished, Paused, Pruned, Released, Reopened)
 PATIENT = 10_000
 """Frames that wait for a peer that does not read; more are dropped, as a full pipe does."""
 
@@ -207,6 +218,7 @@ class RouterHost(Host):
         self.poller = Poller(self)
         self._born = world.timeline.now
         self._asleep = 0.0
+        self._knows_stall = False
         self._heard: dict[str, float] = {}
         """By Broker: for how long we had been awake when it was last heard."""
         world.router_opens = self
@@ -231,6 +243,7 @@ class RouterHost(Host):
 
         def recorded(number: int, batch: list[Any]) -> None:
             self._check_losses(batch)
+            self._check_stall(batch)
             for record in batch:
                 self.world.trace(self.name, "journal", f"{record.sequence} {record.run}: {record.fact}")
             history.recorded(batch)
@@ -265,6 +278,13 @@ class RouterHost(Host):
         if member is not None and member.draining:
             raise Violation("drain", f"{message} goes to {member.place}, which is to run empty")
 
+    def _check_stall(self, batch: list[Any]) -> None:
+        """A disk that takes no facts is given none that were decided since that is known."""
+        if self._knows_stall and self.committer.stalled:
+            for record in batch:
+                if isinstance(record.fact, DECISIONS):
+                    raise Violation("G15 disk full", f"{record.fact} is recorded, and the disk takes nothing")
+
     def _awake(self) -> float:
         """Seconds that this process was not stopped."""
         return self.world.timeline.now - self._born - self._asleep
@@ -296,6 +316,7 @@ class RouterHost(Host):
         poller.asked = False
         router._wait()
         router._turn()
+        self._knows_stall = bool(self.committer.stalled)
         self.world.check_logs()
         poller.asked = True
         router._wait()

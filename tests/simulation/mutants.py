@@ -17,6 +17,7 @@ from headrace.daemons import charges, session
 from headrace.daemons import router as router_module
 from headrace.daemons.dispatch import (
     admission,
+    aisles,
     cluster,
     grants,
     leasing,
@@ -702,7 +703,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "resources are not counted",
         "DESIGN 4",
         "only Brokers that have the resources",
-        lambda: [(members.BrokerMember, "has_room", _true)],
+        lambda: [(aisles, "_has_room", _true)],
     ),
     Mutant(
         "the disk is never full",
