@@ -25,7 +25,8 @@ FLOODERS = 2
 BATCH = 250
 WINDOW = 8
 """Batches of one flooder that are not answered yet."""
-OPEN_RUNS = 200_000
+OPEN_RUNS = 50_000
+"""A quarter of what a Router has room for by default: full sooner, and empty again sooner."""
 DRAINED_WITHIN = 600.0
 MEGABYTE = 1 << 20
 PER_RUN = 4096
