@@ -197,6 +197,20 @@ def test_a_script_runs_on_a_cluster(daemons: Any) -> None:
     assert json.loads((daemons.folder / "cleaned").read_text())["state"] == "success"
 
 
+def test_printed_tasks_have_ends_of_their_own_on_a_cluster_too(daemons: Any) -> None:
+    (daemons.folder / "ends.sh").write_text(
+        "echo 'Task {part} -cmds { Cmd {true} } -cleanup { Cmd {sh -c {echo inner >> ends}} }'"
+    )
+    text = """Job -title x -subtasks {
+        Task make -cmds { Cmd {sh ends.sh} -expand 1 } -cleanup { Cmd {sh -c {echo outer >> ends}} }
+    }"""
+    with daemons.manager() as manager:
+        run = manager.wait(manager.start(loads(text)), 60)
+        assert (run.state, run.error) == ("success", None)
+        assert run.states == {"make/Action1": "success", "make/Action1/part/Action1": "success"}
+    assert (daemons.folder / "ends").read_text() == "inner\nouter\n"
+
+
 def test_services_say_which_broker_runs_a_command(daemons: Any) -> None:
     text = """Job -title x -subtasks {
         Task a -cmds { Cmd {sh -c {echo $PPID}} -service {render && linux} }
