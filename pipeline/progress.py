@@ -293,7 +293,7 @@ class Progress:
             return
         self._note_attempt(cell, fact)
         if fact.kind == "success":
-            block.state[position] = SUCCESS
+            block.state[position] = SUCCESS if (fact.signs or NOTHING).skip is None else SKIPPED
             if fact.signs is not None:
                 self._signs[cell] = fact.signs
         elif fact.kind in _OWN_FAILURES:

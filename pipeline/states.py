@@ -53,6 +53,7 @@ STEPS: Mapping[tuple[int, str], int] = {
     (HANDED, "lost for good"): LOST,
     (HANDED, "stopped"): CANCELLED,
     (CANCELLED, "returned late"): SUCCESS,
+    (CANCELLED, "answered Skip late"): SKIPPED,
     (CANCELLED, "failed late"): FAILED,
 }
 """The steps of one round. A replay goes through `HANDED` too: whatever has a fact was handed out by somebody."""

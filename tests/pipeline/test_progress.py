@@ -4,7 +4,7 @@ import pytest
 from driving import Drive, bad, behave, define, ok
 
 from headrace.pipeline.attempts import wait
-from headrace.pipeline.definition import CommandLine, Node, RetryRule, RunOptions
+from headrace.pipeline.definition import CommandLine, GatherRule, Node, RetryRule, RunOptions
 from headrace.pipeline.errors import DefinitionError, ProtocolError
 from headrace.pipeline.facts import Accepted, Finished, Released, Returned
 from headrace.pipeline.plan import Plan
@@ -497,6 +497,21 @@ def test_a_run_that_had_failed_before_the_cancel_has_failed():
     drive.cancel()
     drive.halt()
     assert drive.progress.conclusion()[0] == "failed"
+
+
+def test_a_late_skip_gives_nothing_to_what_gathers_it():
+    """Seed 29292: a clean-up that gathers was to read a result that there is not."""
+    nodes = [
+        *(Node(name="S", spread=True), Node(name="A", bind="args"), Node(name="B")),
+        Node(name="G", bind="gather", gather=GatherRule(), when="always"),
+    ]
+    drive = Drive(define(nodes, "S>A A>G")).returned("S", spread=1)
+    drive.pull()
+    late = drive.live.pop(("A", (0,)))
+    drive.returned("B", kind="failed")
+    drive.record(ok(late, skip="nothing to do"))
+    (gather,) = drive.pull()
+    assert gather.inputs == (Input("A", (), True, keyed=()),)
 
 
 def test_a_late_success_after_cancel_is_kept_as_a_result():
