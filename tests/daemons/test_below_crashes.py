@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from below_site import RUN, Site
@@ -82,6 +83,14 @@ STORIES: list[tuple[Make, Prepare, str, int]] = [
 """A pipeline, what happens, how it ends, and how many runs there are then."""
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """In memory where that is possible: hundreds of journals are made, and none of them has to survive a power cut."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as made:
+        yield Path(made)
+
+
 def told(folder: Path, story: tuple[Make, Prepare, str, int], kill_at: int = 0, committed: bool = False) -> Site:
     make, prepare, verdict, runs = story
     site = Site(folder, make(), kill_at, committed)
@@ -99,22 +108,22 @@ def told(folder: Path, story: tuple[Make, Prepare, str, int], kill_at: int = 0, 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: f"{story[0].__name__}-{story[1].__name__}")
 def test_the_death_of_the_router_in_any_turn_changes_nothing(
-    tmp_path: Path, story: tuple[Make, Prepare, str, int]
+    folder: Path, story: tuple[Make, Prepare, str, int]
 ) -> None:
-    turns = told(tmp_path / "whole", story).turns
+    turns = told(folder / "whole", story).turns
     assert turns > 8
     for kill_at in range(1, turns + 1):
         for committed in (False, True):
-            told(tmp_path / f"{kill_at}{committed}", story, kill_at, committed)
+            told(folder / f"{kill_at}{committed}", story, kill_at, committed)
 
 
-def test_another_attempt_keeps_what_succeeded_inside(tmp_path: Path) -> None:
-    site = told(tmp_path, STORIES[6])
+def test_another_attempt_keeps_what_succeeded_inside(folder: Path) -> None:
+    site = told(folder, STORIES[6])
     assert site.executed["W"] == 1 and site.executed["X"] == 2
 
 
-def test_what_the_user_did_is_done_in_every_run_below(tmp_path: Path) -> None:
-    site = Site(tmp_path, nested())
+def test_what_the_user_did_is_done_in_every_run_below(folder: Path) -> None:
+    site = Site(folder, nested())
     cancelled_while_x_runs(site)
     site.run()
     runs = [one.run for one in site.journal.archive.runs(below=True)]
@@ -124,8 +133,8 @@ def test_what_the_user_did_is_done_in_every_run_below(tmp_path: Path) -> None:
     site.journal.close()
 
 
-def test_a_new_round_of_the_run_is_one_of_the_same_children(tmp_path: Path) -> None:
-    site = Site(tmp_path, nested())
+def test_a_new_round_of_the_run_is_one_of_the_same_children(folder: Path) -> None:
+    site = Site(folder, nested())
     tried_again_by_its_user(site)
     site.run()
     runs = [one.run for one in site.journal.archive.runs(below=True)]
