@@ -130,7 +130,7 @@ class ClientHost(Host):
             wish.fulfilled = wish.tries > PATIENCE
         elif code == "conflict" or never:
             wish.fulfilled = True
-            if wish.verb == "drain":  # it may have been carried out all the same, before the Broker was gone
+            if wish.verb in ("drain", "pause"):  # it may be carried out all the same, by one of its repeats
                 self.world.fulfilled(wish)
         else:
             self._retry[id(wish)] = now + PAUSE
