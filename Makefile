@@ -50,7 +50,7 @@ docs: $(READY)  ## fill in the generated pages: diagrams and reference tables; t
 
 simulate: $(READY)  ## the simulator, on all cores: SEEDS=2000 FIRST=1
 	$(PY) -m tests.simulation --jobs 0 --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),1) \
-	  --append bench/results/simulation.txt
+	  --append bench/results/simulation.jsonl
 
 fuzz: $(READY)  ## malformed input by the million: N=1000000
 	$(PY) tests/fuzz/run.py $(or $(N),1000000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import subprocess
@@ -72,11 +73,16 @@ class Sweep:
         path.parent.mkdir(parents=True, exist_ok=True)
         command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
         commit = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
+        line = {
+            "first": self.first,
+            "seeds": self.done,
+            "violations": self.broken,
+            "seconds": round(self.passed),
+            "commit": commit or "unknown",
+            "at": round(time.time()),
+        }
         with path.open("a") as file:
-            seeds = f"first {self.first}, seeds {self.done}, violations {self.broken}"
-            file.write(
-                f"{time.strftime('%Y-%m-%d %H:%M')} {seeds}, {self.passed:.0f} s, commit {commit or 'unknown'}\n"
-            )
+            file.write(json.dumps(line) + "\n")
 
     def _lived(self) -> Iterator[Chunk]:
         if self._jobs <= 1:
