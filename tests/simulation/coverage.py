@@ -19,7 +19,6 @@ NEEDED = (
     *(f"fact {name}" for name in ("Accepted", "Released", "Cancelled", "Paused", "Reopened", "Ending", "Finished")),
     *("fact Pruned", "fact Registered", "fact Unregistered"),
     *(f"fact Returned {kind}" for kind in ("success", "failed", "timeout", "cancelled", "died", "lost", "expired")),
-    *("fact Returned store, uncharged", "fact Returned store"),
     *(f"an answer with {sign}" for sign in ("skip", "chosen", "invalid", "retry_after")),
     *(f"a gather: {how}" for how in ("all", "all, one level", "by key", "by key, one level", "in windows")),
     *("a graft was put into its run", "a group failed as a whole", "hooks of a group", "a value by reference"),
