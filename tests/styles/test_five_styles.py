@@ -352,31 +352,39 @@ def test_a_step_materializes_on_the_cluster_to_what_it_is_here(cluster: Any, fol
     assert there == as_steps(LADDER, folder).materialize() == text_of(LADDER, "E")
 
 
-def test_the_commands_take_every_style_by_its_content(cluster: Any, folder: Path) -> None:
-    for write in STYLES.values():
-        write(DIAMOND, folder)
-    (folder / "graph_jobs.py").write_text(
-        "from headrace import Job, Pipeline\n"
-        "A, B, C, D = (Job('join_values', name=name, bind='args') for name in 'ABCD')\n"
-        "graph = Pipeline({A: [B, C], (B, C): D})\n"
-    )
-    (folder / "graph_steps.py").write_text(
-        "from five_workers import JoinStep\n"
-        "A = JoinStep(name_alias='A')\n"
-        "B, C = (JoinStep(depends_on=A, name_alias=name) for name in 'BC')\n"
-        "D = JoinStep(depends_on=[B, C], name_alias='D')\n"
-    )
-    for plain_name in ("graph-blocks.json", "graph-map.json", "graph.alf"):
-        os.replace(folder / plain_name, folder / (Path(plain_name).stem + ".txt"))
-    for name in ("graph_jobs.py", "graph_steps.py", "graph-blocks.txt", "graph-map.txt", "graph.txt"):
-        checked = json.loads(succeeds(cluster, "check", name, "--json"))["jobs"]
-        assert {plain(one["job"]) for one in checked} - {"in", "out"} == set(DIAMOND), name
-        assert succeeds(cluster, "dot", name).startswith("digraph graphname {\n"), name
-        here = json.loads(succeeds(cluster, "run", name, "--workers", "five_workers", "--json"))["run"]
-        assert texts_of(here["results"])["D"] == "D(B(A),C(A))", name
-        run = succeeds(cluster, "submit", name, "--wait").split()[0]
-        there = json.loads(succeeds(cluster, "results", run, "--json"))["results"]
-        assert texts_of(there) == texts_of(here["results"]), name
+JOBS = """
+from headrace import Job, Pipeline
+
+A, B, C, D = (Job("join_values", name=name, bind="args") for name in "ABCD")
+graph = Pipeline({A: [B, C], (B, C): D})
+"""
+STEPS = """
+from five_workers import JoinStep
+
+A = JoinStep(name_alias="A")
+B, C = (JoinStep(depends_on=A, name_alias=name) for name in "BC")
+D = JoinStep(depends_on=[B, C], name_alias="D")
+"""
+
+
+@pytest.mark.parametrize("style", ["graph", "blocks", "alfred", "steps", "job map"])
+def test_the_commands_take_every_style_by_its_content(cluster: Any, folder: Path, style: str) -> None:
+    """Where there is no ending to go by, too."""
+    name = {"graph": "graph_jobs.py", "steps": "graph_steps.py"}.get(style, f"graph {style}.txt")
+    if style in ("graph", "steps"):
+        (folder / name).write_text(JOBS if style == "graph" else STEPS)
+    else:
+        STYLES["job file" if style == "blocks" else style](DIAMOND, folder)
+        written = {"blocks": "graph-blocks.json", "alfred": "graph.alf", "job map": "graph-map.json"}[style]
+        os.replace(folder / written, folder / name)
+    checked = json.loads(succeeds(cluster, "check", name, "--json"))["jobs"]
+    assert {plain(one["job"]) for one in checked} - {"in", "out"} == set(DIAMOND)
+    assert succeeds(cluster, "dot", name).startswith("digraph graphname {\n")
+    here = json.loads(succeeds(cluster, "run", name, "--workers", "five_workers", "--json"))["run"]
+    assert texts_of(here["results"])["D"] == "D(B(A),C(A))"
+    run = succeeds(cluster, "submit", name, "--wait").split()[0]
+    there = json.loads(succeeds(cluster, "results", run, "--json"))["results"]
+    assert texts_of(there) == texts_of(here["results"])
 
 
 def succeeds(cluster: Any, *arguments: str) -> str:
