@@ -56,8 +56,9 @@ class Broker:
 
     `store_class`: a class, or its name as `module:Class`; None needs no store. `workers`: a module or several, by name.
     `roles`: serve only these, with so many slots each. `grace`: how long running jobs may go on after a stop.
-    `resources`: what jobs may ask for; `slots` is always among them, by default as many as there are processes. A whole
-    number of `gpu`, or a list of names, are units of their own: each job gets its own ones, and is told which.
+    `resources`: what jobs may ask for; `slots` (as many as there are processes), `cpu` and `memory` (GiB) are always
+    among them. A whole number of `gpu`, or a list of names, are units of their own: each job gets its own ones, and is
+    told which.
     `cache`: the folder of the content cache, by default beside the Router's values; it holds `cache_size` bytes and
     what was used in the last `cache_keep` seconds.
     `reload`: watch the files of the workers, and run new jobs with what has changed.
@@ -99,7 +100,7 @@ class Broker:
         self._monitors = store_class is not None and _may_monitor(store_class)
         roles = dict(roles) if roles else None
         amounts, units = offer_of(resources or {}, os.environ.get(VISIBLE))
-        amounts = {"slots": float(self.number_of_workers), **amounts}
+        amounts = {**_machine(), "slots": float(self.number_of_workers), **amounts}
         self._slots = Slots(Offer(self.number_of_workers, place(), __version__, roles, amounts, units))
         kept = str(Path(cache).expanduser().absolute()) if cache else None
         self._outfit = Outfit(self.workers, self.store, self.data, kept, cache_size, cache_keep, output_limit, reload)
@@ -414,3 +415,10 @@ def _slot_count(number: int | None, roles: Mapping[str, int] | None) -> int:
     if number < 1:
         raise ConfigError(f"number_of_workers={number}: a Broker has at least one")
     return number
+
+
+def _machine() -> dict[str, float]:
+    """What jobs may ask for though nobody has said so: processors that we may use, and memory in GiB."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cpus = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return {"cpu": float(cpus), "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)}

@@ -175,6 +175,14 @@ def until(fact: Callable[[], Any]) -> Any:
     raise AssertionError("it has not happened within 30 s")
 
 
+def test_a_broker_offers_the_processors_and_the_memory_of_its_machine(tmp_path: Path) -> None:
+    plain = Broker(f"ipc://{tmp_path}/api", data=tmp_path / "data", number_of_workers=3)
+    offered = plain._slots.hello(0.0).card.resources  # type: ignore[union-attr]
+    assert offered["slots"] == 3 and offered["cpu"] >= 1 and offered["memory"] > 0.1
+    told = Broker(f"ipc://{tmp_path}/api", data=tmp_path / "data", resources={"cpu": 0.5, "memory": 2})
+    assert {"cpu": 0.5, "memory": 2.0}.items() <= told._slots.hello(0.0).card.resources.items()  # type: ignore[union-attr]
+
+
 def test_processes_are_kept_for_all_jobs(site: Site) -> None:
     site.whole(number_of_workers=1)
     jobs = [Job("pid", name=f"pid{number}") for number in range(50)]
