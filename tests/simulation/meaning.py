@@ -440,6 +440,12 @@ class Meaning:
 
     # Hooks of groups ------------------------------------------------------------------------------------------------
 
+    def began(self, at: int, path: Path) -> bool:
+        """Something of it had come back before it was stopped, or in the round before."""
+        stopped = self.stopped(at)
+        lines = self.lines.get((self.nodes[at].name, path), [])
+        return any(not stopped or line.sequence <= stopped for line in lines) or self.kept(at, path).fact is not None
+
     def group_end(self, g: int) -> tuple[str, int]:
         """How a group has ended, and by which fact; `open`, and `idle` for one that never began."""
         flows: set[str] = set()
@@ -450,7 +456,7 @@ class Meaning:
                 end = self.state(at, path)
                 if 0 < self.stopped(at) < end.at:
                     end = End("cancelled", self.stopped(at), end.fact)
-                begun = begun or bool(self.lines.get((self.nodes[at].name, path))) or end.fact is not None
+                begun = begun or self.began(at, path)
                 flows |= FLOWS[end.state]
                 last = max(last, end.at)
             for depth, opener in enumerate(self.scope(at)):  # what has no branches ends as its opener does
