@@ -388,7 +388,7 @@ def test_what_a_waiting_job_waits_for_is_explained(site: Site, manager: Pipeline
     manager.cancel(run)
     manager.wait(run, PATIENCE)
     assert "C has ended: cancelled" in manager.explain(run, "C")
-    with pytest.raises(NotFound, match="run .* has A, B, C"):
+    with pytest.raises(NotFound, match=r"run .* has A, B, C"):
         manager.explain(run, "D")
 
 
