@@ -77,6 +77,11 @@ class Cluster:
         """The last fact's sequence."""
         self.began = last
         """Facts above this are this epoch's own."""
+        self.synced = last
+        """Facts up to this are on disk."""
+        self.written_off = last
+        """With this fact a Broker was given up that had not come back: nobody is granted its work before that is on
+        disk, or the next epoch would take it for one whose leases still count."""
         self.began_at = now
         self.rules = rules
         self.welcome = welcome
@@ -168,6 +173,7 @@ class Cluster:
     def on_disk(self, records: Iterable[Record]) -> None:
         """These can be read from the journal from now on."""
         for record in records:
+            self.synced = record.sequence
             if type(record.fact) is Pruned:
                 self.pruned.discard(record.fact.run)
             over = self.ended.pop(str(record.run), None) if type(record.fact) is Finished else None
@@ -195,7 +201,8 @@ class Cluster:
     def flush(self) -> list[RouterEffect]:
         """End of the turn: grant what can be granted, tell what has happened."""
         if self.queues.size:
-            self._effects += self.grants.distribute(self.brokers.values(), self.now)
+            rests = self.written_off > self.synced
+            self._effects += self.grants.distribute(self.brokers.values(), self.now, rests=rests)
         self._effects += self.recalls.due(self.brokers.values(), self.now)
         if self.recalls.look_at < self._look_at or self._look_at <= self.now:
             self._look_at = self.recalls.look_at

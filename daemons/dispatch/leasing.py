@@ -41,6 +41,8 @@ class Leasing:
         self.stop_below: Callable[[Item], None] = lambda item: None
         self._awaited: set[str] = set()
         """Brokers of the epoch before that have not come back."""
+        self._registered: frozenset[str] = frozenset()
+        """All that the epoch before had."""
         self._draining: set[str] = set()
         """Those of the epoch before that were to run empty."""
         self._unsure = False
@@ -57,6 +59,7 @@ class Leasing:
     def await_brokers(self, identities: Iterable[str], draining: Iterable[str] = ()) -> None:
         """After a restart: these may still run what the epoch before granted, if runs of it are open."""
         self._awaited = set(identities)
+        self._registered = frozenset(self._awaited)
         self._draining = set(draining)
         self._unsure = bool(self.cluster.runs)
         self.cluster.timers.set(self.cluster.began_at + self.cluster.rules.hand_on, ("settle", None))
@@ -104,7 +107,7 @@ class Leasing:
         if dead := cluster.brokers.get(identity):
             self._lose(dead, f"Broker {dead.place} is lost: {why}")
         elif identity in self._awaited:
-            cluster.record(None, Unregistered(identity, cluster.wall, why))
+            self._write_off(identity, why)
             self._await_no_more(identity)
 
     def greeting(self, peer: str) -> Hello | None:
@@ -148,7 +151,7 @@ class Leasing:
         why = "it did not come back after a restart of the Router"
         for identity in gone:
             if identity not in self.cluster.brokers:
-                self.cluster.record(None, Unregistered(identity, self.cluster.wall, why))
+                self._write_off(identity, why)
         if self._awaited:
             return
         held_back, self._held_back = self._held_back, {}
@@ -163,6 +166,11 @@ class Leasing:
                 self._start(item)
         for run in anew.values():
             self.ask_anew(run)
+
+    def _write_off(self, identity: str, why: str) -> None:
+        """A Broker of the epoch before will not come back: its leases count no more, in this epoch and later."""
+        self.cluster.record(None, Unregistered(identity, self.cluster.wall, why))
+        self.cluster.written_off = self.cluster.last
 
     def beat(self, broker: BrokerMember, beat: Beat) -> None:
         """Only listed leases are renewed; one that has arrived and is not listed is not there any more."""
@@ -300,6 +308,8 @@ class Leasing:
         if run is None or held.lease in ended or held.lease >> 40 >= cluster.epoch or held.round != run.round:
             return False
         if held.worker == PREPARE:  # it is as well made anew
+            return False
+        if broker.identity not in self._registered:  # an epoch before has given it up, and its work to others
             return False
         if held.lapsed and held.lease >> 40 < cluster.epoch - 1:  # the epoch between may have given it to others
             return False

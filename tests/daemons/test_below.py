@@ -381,10 +381,10 @@ def test_a_resumed_run_wakes_the_runs_below_it(world: World) -> None:
 # Restarts -------------------------------------------------------------------------------------------------------------
 
 
-def again(*runs: OpenRun) -> World:
+def again(*runs: OpenRun, brokers: tuple[str, ...] = ()) -> World:
     """A Router in a later epoch, with these runs open besides r1."""
     world = World(epoch=2, last=50)
-    world.dispatch.restore([OpenRun("r1", 5, RunOptions(), 1e9, world.now, last=10), *runs], [])
+    world.dispatch.restore([OpenRun("r1", 5, RunOptions(), 1e9, world.now, last=10), *runs], brokers)
     world.later(1.0)
     return world
 
@@ -455,7 +455,7 @@ def test_a_child_that_nobody_waits_for_any_more_is_cancelled() -> None:
 
 
 def test_the_preparation_of_an_earlier_epoch_is_made_anew_and_a_collection_is_adopted() -> None:
-    world = again()
+    world = again(brokers=("broker",))
     world.pipeliner()
     world.load()
     lease = 1 << 40 | 7
@@ -470,7 +470,7 @@ def test_the_preparation_of_an_earlier_epoch_is_made_anew_and_a_collection_is_ad
 
 
 def test_a_collection_that_was_adopted_and_is_handed_back_is_asked_for_anew() -> None:
-    world = again()
+    world = again(brokers=("broker",))
     world.pipeliner()
     world.load()
     lease = 1 << 40 | 7

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from dispatching import World, restarted
 
-from headrace.daemons.dispatch.effects import Forget, Load, Lookup, Tell
+from headrace.daemons.dispatch.effects import Forget, Load, Lookup, Record, Send, Tell
 from headrace.daemons.dispatch.runs import OpenRun
 from headrace.daemons.protocol import (
     Again,
@@ -17,6 +17,7 @@ from headrace.daemons.protocol import (
     Control,
     Credit,
     Done,
+    Enqueue,
     Failed,
     Halt,
     HandedBack,
@@ -26,13 +27,14 @@ from headrace.daemons.protocol import (
     Noted,
     Outcomes,
     Pulse,
+    Run,
     Signals,
     Take,
     Welcome,
 )
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.facts import Registered, Returned, Unregistered
-from headrace.pipeline.task import Needs, Outcome
+from headrace.pipeline.task import Needs, Outcome, Ready
 
 OLD = (1 << 40) | 7
 """A lease of epoch 1."""
@@ -186,6 +188,30 @@ def test_a_lease_that_lapsed_counts_only_if_no_other_epoch_could_give_its_work_t
     back(world, old("A", lapsed=lapsed), outcomes=[Outcome(OLD)])
     assert ends(world) == ([("A", "success")] if taken else [])
     assert (world.last("broker", Kill) is None) is taken
+
+
+def test_what_a_broker_holds_that_an_earlier_epoch_has_given_up_counts_no_more() -> None:
+    """It may not know yet that its leases have lapsed: the work was given to others all the same."""
+    world = restarted()
+    back(world, old("A"), peer="given up", outcomes=[Outcome(OLD)])
+    assert ends(world) == [] and world.last("given up", Kill).leases == [OLD]
+
+
+def test_nobody_is_granted_the_work_of_a_broker_before_it_is_on_disk_that_it_is_given_up() -> None:
+    world = restarted()
+    world.broker("new")
+    world.enqueue("r1", "A")
+    world.now += 9.0
+    world.dispatch.at(world.now, 2e9)
+    world.dispatch.tick()
+    effects = world.dispatch.flush()
+    (written,) = [one for one in effects if isinstance(one, Record) and isinstance(one.fact, Unregistered)]
+    assert [one.rests for one in effects if isinstance(one, Send) and isinstance(one.message, Run)] == [True]
+    world.dispatch.on_disk([written])
+    world.dispatch.handle("new", "s", Credit(1, 0, world.dispatch.cluster.grants.last_lease))
+    world.dispatch.handle("pipeliner", "s", Enqueue("r1", world.runs["r1"].take, 0, 10, [Ready("B", (), 1, "W", b"t")]))
+    effects = world.dispatch.flush()
+    assert [one.rests for one in effects if isinstance(one, Send) and isinstance(one.message, Run)] == [False]
 
 
 def test_another_attempt_than_the_one_that_waits_is_refused() -> None:
