@@ -153,6 +153,7 @@ class Below:
         needs = Needs(priority=needs.priority) if needs is not None and needs.priority else None
         item.ready = replace(item.ready, worker=COLLECT, inputs=(results,), needs=needs, below=None)
         item.began = item.began or known.at - known.duration
+        self.cluster.rest_on = self.cluster.last  # the child's end may be a fact of this turn
         self._queue(item)
 
     def _queue(self, item: Item) -> None:

@@ -79,9 +79,9 @@ class Cluster:
         """Facts above this are this epoch's own."""
         self.synced = last
         """Facts up to this are on disk."""
-        self.written_off = last
-        """With this fact a Broker was given up that had not come back: nobody is granted its work before that is on
-        disk, or the next epoch would take it for one whose leases still count."""
+        self.rest_on = last
+        """Grants rest on this fact. On most facts they do not: what may start follows from what is on disk. But the work
+        of a Broker that was given up must not go to another while the next epoch could still believe the first one."""
         self.began_at = now
         self.rules = rules
         self.welcome = welcome
@@ -201,7 +201,7 @@ class Cluster:
     def flush(self) -> list[RouterEffect]:
         """End of the turn: grant what can be granted, tell what has happened."""
         if self.queues.size:
-            rests = self.written_off > self.synced
+            rests = self.rest_on > self.synced
             self._effects += self.grants.distribute(self.brokers.values(), self.now, rests=rests)
         self._effects += self.recalls.due(self.brokers.values(), self.now)
         if self.recalls.look_at < self._look_at or self._look_at <= self.now:

@@ -170,7 +170,7 @@ class Leasing:
     def _write_off(self, identity: str, why: str) -> None:
         """A Broker of the epoch before will not come back: its leases count no more, in this epoch and later."""
         self.cluster.record(None, Unregistered(identity, self.cluster.wall, why))
-        self.cluster.written_off = self.cluster.last
+        self.cluster.rest_on = self.cluster.last
 
     def beat(self, broker: BrokerMember, beat: Beat) -> None:
         """Only listed leases are renewed; one that has arrived and is not listed is not there any more."""

@@ -8,10 +8,22 @@ import pytest
 from dispatching import World
 
 from headrace.daemons.dispatch.cluster import Known
-from headrace.daemons.dispatch.effects import Find, Load
+from headrace.daemons.dispatch.effects import Find, Load, Record, Send
 from headrace.daemons.dispatch.items import State
 from headrace.daemons.dispatch.runs import OpenRun
-from headrace.daemons.protocol import BrokerCard, Done, Halt, HandedBack, Held, Hello, Kill, Outcomes, Run, Take
+from headrace.daemons.protocol import (
+    BrokerCard,
+    Conclude,
+    Done,
+    Halt,
+    HandedBack,
+    Held,
+    Hello,
+    Kill,
+    Outcomes,
+    Run,
+    Take,
+)
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.facts import Accepted, Cancelled, Finished, Parent, Reopened, Returned, RunError
 from headrace.pipeline.subruns import COLLECT, PREPARE, SUBRUN, SubRun, child_id
@@ -175,6 +187,17 @@ def test_what_a_child_returned_is_collected_by_a_broker_and_is_the_jobs_result(w
     assert fact.duration == pytest.approx(5.0)
     world.conclude("r1")
     assert [one.verdict for one in world.facts(Finished)] == ["success", "success"]
+
+
+def test_results_are_not_collected_before_the_childs_end_is_on_disk(world: World) -> None:
+    """Or a Router that dies in this moment would have them collected a second time."""
+    begin(world)
+    one = world.runs[child()]
+    world.dispatch.handle("pipeliner", "s", Conclude(child(), one.take, one.last, "success"))
+    effects = world.dispatch.flush()
+    (end,) = [effect for effect in effects if isinstance(effect, Record) and isinstance(effect.fact, Finished)]
+    (grant,) = [effect for effect in effects if isinstance(effect, Send) and isinstance(effect.message, Run)]
+    assert grant.rests and effects.index(end) < effects.index(grant)
 
 
 def test_results_that_wait_to_be_collected_do_not_run_out_of_patience(world: World) -> None:
