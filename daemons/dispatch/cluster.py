@@ -80,8 +80,8 @@ class Cluster:
         self.synced = last
         """Facts up to this are on disk."""
         self.rest_on = last
-        """Grants rest on this fact. On most facts they do not: what may start follows from what is on disk. But the work
-        of a Broker that was given up must not go to another while the next epoch could still believe the first one."""
+        """Grants rest on this fact. On most facts they do not: what may start follows from what is on disk. But the
+        work of a Broker that was given up must not go to another while the next epoch could believe the first one."""
         self.began_at = now
         self.rules = rules
         self.welcome = welcome
