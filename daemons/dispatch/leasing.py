@@ -126,15 +126,16 @@ class Leasing:
             if lease not in held and lease <= self._greeted_at[peer]:
                 self._requeue(item)
         unknown = [one for one in hello.held if one.lease not in broker.leases]
-        refused = [one.lease for one in unknown if not self._adopt(broker, one, ended)]
+        refused = [one for one in unknown if not self._adopt(broker, one, ended)]
         if refused:
-            self.cluster.send(peer, Noted(refused))
-            self.cluster.send(peer, Kill(refused))
+            leases = [one.lease for one in refused]
+            self.cluster.send(peer, Noted(leases))
+            self.cluster.send(peer, Kill(leases))
         self.outcomes(broker, list(hello.outcomes))
         if not self._greetings:
             self._meanwhile.clear()
         settled = self.cluster.now >= self.cluster.began_at + self.cluster.rules.hand_on
-        if settled or not any(one.lapsed for one in unknown if one.lease in refused):  # else it still ends those
+        if settled or not any(one.lapsed for one in refused):  # else it still ends those
             self._await_no_more(peer)
 
     def _await_no_more(self, identity: str) -> None:
