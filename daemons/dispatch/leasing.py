@@ -84,7 +84,7 @@ class Leasing:
         else:
             cluster.queues.remove_broker(broker)
             broker.rejoin(session, card, cluster.now)
-        broker.hellos = hello.count
+        broker.place, broker.hellos = hello.place, hello.count
         broker.workers = STEPS | frozenset(card.workers) | ({COMMAND} if card.commands else frozenset())
         cluster.queues.add_broker(broker)
         cluster.send(peer, cluster.welcome)

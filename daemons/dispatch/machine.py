@@ -225,7 +225,7 @@ class Dispatch:
 
     def _hello(self, peer: str, session: str, hello: Hello) -> None:
         member = self.cluster.brokers.get(peer) or self.cluster.pipeliners.get(peer)
-        if member is not None and hello.count < member.hellos:
+        if member is not None and hello.place == member.place and hello.count < member.hellos:
             return  # overtaken by a newer one: what it does not list may have been granted since
         if not OLDEST <= hello.protocol <= PROTOCOL:
             spoken = f"this Router speaks protocol {OLDEST} to {PROTOCOL}"

@@ -55,7 +55,8 @@ class Tracking:
         if pipeliner is None:
             pipeliner = cluster.pipeliners[peer] = PipelinerMember(peer, hello.place, session, cluster.now)
             logger.info("Pipeliner %s joined", hello.place)
-        pipeliner.session, pipeliner.heard, pipeliner.hellos = session, cluster.now, hello.count
+        pipeliner.session, pipeliner.heard = session, cluster.now
+        pipeliner.place, pipeliner.hellos = hello.place, hello.count
         cluster.send(peer, cluster.welcome)
         holds = {run_id: seen for run_id, _, seen in hello.runs}
         for run_id in sorted(pipeliner.runs - holds.keys()):
