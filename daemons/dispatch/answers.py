@@ -83,13 +83,13 @@ class Answers:
         return [place.run, place.job, list(place.path)] if place is not None else None
 
     def _below(self, run: str) -> list[list[Any]]:
-        """The sub-runs of a run: what each is there, its id and its state."""
+        """The sub-runs of a run, by job and path: what each is there, its id and its state."""
         found: list[list[Any]] = []
         for one, accepted in self._archive.children(run, SHOWN):
             place, open_one = accepted.parent, self._cluster.runs.get(one.run)
             if place is not None:
                 found.append([place.job, list(place.path), one.run, open_one.state if open_one else one.state])
-        return found
+        return sorted(found, key=lambda row: row[:2])
 
     def _live(self, run: OpenRun | None) -> Body:
         items = list(run.live.values())[:SHOWN] if run else []
