@@ -224,7 +224,6 @@ def test_a_command_that_prints_no_tasks_grafts_nothing(farm: Farm) -> None:
         ("Task {a", "the output of Scenes/Action1:1:6: this brace is never closed"),
         ("Job -title x", "a Job cannot stand among tasks"),
         ("hello", "an operator has to stand here"),
-        ("Task a -cmds { Cmd b } -cleanup { Cmd c }", "hooks cannot come into a run that goes on"),
     ],
 )
 def test_output_that_is_no_script_fails_the_command_with_its_place(farm: Farm, printed: str, what: str) -> None:
