@@ -168,5 +168,8 @@ class Proxy:
             except OSError:
                 near.close()
                 continue
+            link = Link(self, near, far)
             with self._lock:
-                self._links.add(Link(self, near, far))
+                self._links.add(link)
+            if self.refusing:  # `shut` may have passed it over
+                link.close()
