@@ -260,19 +260,7 @@ class _Engine:
 
     def _assignment(self, ready: Ready, lease: int) -> Assignment:
         inputs = tuple(self._results.supplied(wanted) for wanted in ready.inputs)
-        return Assignment(
-            lease,
-            self._id,
-            ready.job,
-            ready.path,
-            ready.attempt,
-            ready.worker,
-            ready.task,
-            inputs,
-            ready.needs,
-            ready.round,
-            ready.hook,
-        )
+        return Assignment.of(ready, lease, self._id, inputs)
 
     def _wait(self) -> None:
         """Until something ends in a fork, or gets due."""

@@ -138,6 +138,12 @@ class Assignment(msgspec.Struct, frozen=True, array_like=True):
     round: Count = 0
     hook: bool = False
 
+    @classmethod
+    def of(cls, ready: Ready, lease: int, run: str, inputs: tuple[Supplied, ...]) -> Assignment:
+        """What is ready, given to somebody."""
+        place = ready.job, ready.path, ready.attempt
+        return cls(lease, run, *place, ready.worker, ready.task, inputs, ready.needs, ready.round, ready.hook)
+
     @property
     def fence(self) -> str:
         return f"{self.lease:016x}"

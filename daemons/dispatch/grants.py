@@ -172,24 +172,8 @@ class Grants:
                 if supplied.value is not None:
                     room -= len(supplied.value)
                 inputs.append(supplied)
-            assignments.append(self._assignment(item, tuple(inputs)))
+            assignments.append(Assignment.of(item.ready, item.lease, item.run.id, tuple(inputs)))
         return Run(list(headers.values()), assignments)
-
-    def _assignment(self, item: Item, inputs: tuple[Supplied, ...]) -> Assignment:
-        ready, run = item.ready, item.run.id
-        return Assignment(
-            item.lease,
-            run,
-            ready.job,
-            ready.path,
-            ready.attempt,
-            ready.worker,
-            ready.task,
-            inputs,
-            ready.needs,
-            ready.round,
-            ready.hook,
-        )
 
 
 def _header(run: OpenRun, room: int) -> RunHeader:
