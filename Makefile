@@ -27,8 +27,8 @@ $(READY): $(CORE) pyproject.toml
 demo: $(CORE)  ## the tutorial, end to end, with real daemons
 	@$(PY) example/tutorial/demo.py
 
-test: check $(READY)  ## lint, types, all tests: what CI runs
-	$(PY) -m pytest $(ARGS)
+test: check $(READY)  ## lint, types, all tests: what CI runs; ARGS="tests/stores -k mongo" for some
+	$(PY) $(if $(ARGS),-m pytest $(ARGS),tests/halves.py)
 
 check: lint types  ## the quick part: lint and types
 

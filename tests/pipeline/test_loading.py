@@ -16,13 +16,9 @@ WANTED = Pipeline({Job("A"): Job("B")})
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty current folder; what is imported from it is forgotten afterwards."""
+    """An empty current folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    before = set(sys.modules)
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+    return tmp_path
 
 
 def write(path, text):

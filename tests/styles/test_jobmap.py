@@ -8,7 +8,7 @@ import logging
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -57,21 +57,18 @@ Define = Callable[..., None]
 
 
 @pytest.fixture
-def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The example's folder as the current one."""
     folder = tmp_path / "jobmap"
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield folder
-    _forget("main")
+    return folder
 
 
 @pytest.fixture
-def define(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Define]:
+def define(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Define:
     """Makes the namespace `lab` in an empty current folder: a `tasks.py`, and definitions for its methods."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
 
     def make(code: str, *methods: str, **returns: str) -> None:
         (tmp_path / "lab").mkdir()
@@ -83,13 +80,7 @@ def define(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Define]:
                 definition["returns"] = returns[method]
             (tmp_path / "lab" / f"{method}.json").write_text(json.dumps(definition))
 
-    yield make
-    _forget("lab")
-
-
-def _forget(top: str) -> None:
-    for name in [one for one in sys.modules if one == top or one.startswith(f"{top}.")]:
-        del sys.modules[name]
+    return make
 
 
 def function(name: str, method: str = "", aggregate: Any = None, **init_args: Any) -> dict[str, Any]:

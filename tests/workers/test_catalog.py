@@ -2,7 +2,7 @@
 
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -17,10 +17,9 @@ Write = Callable[[str, str], str]
 
 
 @pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Write a module of the user, and forget it again."""
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Write a module of the user."""
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    known = set(sys.modules)
 
     def write(name: str, text: str) -> str:
         file = tmp_path / f"{name.replace('.', '/')}.py"
@@ -28,9 +27,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
         file.write_text(textwrap.dedent(text))
         return name
 
-    yield write
-    for name in set(sys.modules) - known:
-        del sys.modules[name]
+    return write
 
 
 def names(catalog: Catalog) -> list[str]:
