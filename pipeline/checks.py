@@ -73,7 +73,8 @@ def one_of(*allowed: str) -> Check:
 
 
 def whole(low: int, high: int = BIG) -> Check:
-    must = f"a whole number from {low} on" if high == BIG else f"a whole number from {low} to {high}"
+    least = "" if low == -BIG else f" from {low}"
+    must = f"a whole number{least and f'{least} on'}" if high == BIG else f"a whole number{least} to {high}"
 
     def check(where: str, option: str, value: Any) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:

@@ -79,7 +79,7 @@ class Job:
 
     def __init__(
         self,
-        worker: Any = None,
+        worker_name: Any = None,
         data: Any = None,
         *,
         name: str | None = None,
@@ -114,12 +114,12 @@ class Job:
             "cache": cache,
             "command": command,
         }
-        if type(worker) is str:
-            self.worker, self.worker_name = None, worker
-            self.name = worker if name is None else name
+        if type(worker_name) is str:
+            self.worker, self.worker_name = None, worker_name
+            self.name = worker_name if name is None else name
             self.kind: Kind = "job"
         else:
-            self._name_after(worker, name, command)
+            self._name_after(worker_name, name, command)
         check_names(self.name, self.worker_name)
         self.data = data
         self._own = _SAME

@@ -17,7 +17,7 @@ def checked(given: Mapping[str, Any], jobs: Iterable[Job]) -> dict[str, Any]:
     """The options that say something, checked. None says nothing, as does an option's default."""
     title = given["title"]
     where = f"pipeline {title!r}" if isinstance(title, str) else "pipeline"
-    options = {o: _OPTIONS[o](where, o, value) for o, value in given.items() if value is not None}
+    options = {o: RUN_OPTIONS[o](where, o, value) for o, value in given.items() if value is not None}
     names = {job.name for job in jobs}
     for group in options.get("groups", ()):
         for member in group.members:
@@ -63,7 +63,7 @@ def _hooks(where: str, option: str, value: Any) -> dict[HookKind, Job]:
 
 LAST_MOMENT = 1e12
 _RUN_ID = re.compile("[0-9a-f]{32}")
-_OPTIONS: dict[str, Check] = {
+RUN_OPTIONS: dict[str, Check] = {
     "title": any_text,
     "key": text,
     "on_duplicate": one_of("return", "reject", "replace"),
@@ -78,7 +78,7 @@ _OPTIONS: dict[str, Check] = {
     "groups": _groups,
 }
 UNSET: dict[str, Any] = {
-    **dict.fromkeys(_OPTIONS),
+    **dict.fromkeys(RUN_OPTIONS),
     "on_duplicate": "return",
     "priority": 0,
     "on_error": "fail",

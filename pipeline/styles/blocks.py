@@ -16,7 +16,7 @@ job or task. Nothing is checked here: `tree` says what may stand where.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -66,6 +66,9 @@ class Block(dict[str, Any]):
         if name in self._beside:
             object.__setattr__(self, name, value)
         else:
+            if name in ("children", "cmds"):
+                value = _made(value)
+                _claim(value)
             self._inside[name] = value
 
     def __delattr__(self, name: str) -> None:
@@ -89,7 +92,8 @@ class Group(Block):
     """
 
     def __init__(self, /, title: str, **fields: Any) -> None:
-        self._fill({"title": title, **fields, "children": list(fields.get("children", ()))})
+        below = {key: _made(fields[key]) for key in ("children", "cmds") if fields.get(key) is not None}
+        self._fill({"title": title, **fields, "children": [], **below})
 
     @property
     def parallel(self) -> bool:
@@ -184,6 +188,11 @@ class Instance(Block):
 
     def __init__(self, /, title: str) -> None:
         self._fill({"title": title})
+
+
+def _made(blocks: Any) -> Any:
+    """The blocks that an iterator yields, as a list of their own; what is no block is refused when it is read."""
+    return list(blocks) if isinstance(blocks, Iterable) and not isinstance(blocks, Mapping | str) else blocks
 
 
 def _claim(blocks: Any) -> None:

@@ -27,7 +27,7 @@ from ..names import HOOK_PREFIX
 from ..pipeline import Pipeline
 from .inputs import InputHandler
 from .tree_jobs import Jobs, Place, inherited
-from .tree_nodes import RUN_OPTIONS, ActionNode, GroupNode, InstanceNode, Node, read, read_several
+from .tree_nodes import OF_RUN, ActionNode, GroupNode, InstanceNode, Node, read, read_several
 
 _SEGMENT = 100
 """Characters of a title that its jobs are named by."""
@@ -49,7 +49,7 @@ def pipeline_of(
     root = read(tree)
     arrangement = Arrangement(root, Jobs(role, inputs))
     arrangement.arrange()
-    options = {option: root.options[option] for option in RUN_OPTIONS if option in root.options}
+    options = {option: root.options[option] for option in OF_RUN if option in root.options}
     if priority is not None:
         options["priority"] = priority
     return Pipeline(arrangement.graph(), title=root.title, groups=arrangement.groups, **options)

@@ -22,6 +22,7 @@ from ..definition import HookKind
 from ..errors import DefinitionError
 from ..group import HOOK_KINDS
 from ..options import COMMAND_PARTS, JOB_OPTIONS, Retry
+from ..run_options import RUN_OPTIONS
 
 MAX_DEPTH = 100
 """How deep tasks may stand in each other."""
@@ -191,16 +192,11 @@ def _hooks(path: str, key: str, value: Any) -> dict[HookKind, Any]:
 def _moment(path: str, key: str, value: Any) -> Any:
     """JSON has no dates: a text in ISO form stands for one."""
     if not isinstance(value, str):
-        return value
+        return RUN_OPTIONS["not_before"](path, key, value)
     try:
-        return datetime.fromisoformat(value)
+        return RUN_OPTIONS["not_before"](path, key, datetime.fromisoformat(value))
     except ValueError:
         raise fault(path, key, "a time such as 2030-01-31T06:00:00+01:00, or epoch seconds", value) from None
-
-
-def _as_given(path: str, key: str, value: Any) -> Any:
-    """The pipeline checks it."""
-    return value
 
 
 def _of_job(*options: str) -> dict[str, Check]:
@@ -222,8 +218,10 @@ ACTION: dict[str, Check] = {
     "whenerror": _yes_or_no,
 }
 GROUP: dict[str, Check] = {**INHERITED, **_of_job("on_error"), "hooks": _hooks}
-RUN_OPTIONS = (
-    "key", "on_duplicate", "priority", "on_error", "deadline", "not_before", "after", "max_active", "paused",
-)  # fmt: skip
-RUN: dict[str, Check] = {**INHERITED, **dict.fromkeys(RUN_OPTIONS, _as_given), "not_before": _moment, "hooks": _hooks}
+OF_RUN: dict[str, Check] = {
+    **{option: check for option, check in RUN_OPTIONS.items() if option not in ("title", "hooks", "groups")},
+    "not_before": _moment,
+}
+"""Options of the run, on the root."""
+RUN: dict[str, Check] = {**INHERITED, **OF_RUN, "hooks": _hooks}
 _KINDS = frozenset({"Job", "Task", "Action", "Instance"})

@@ -15,6 +15,7 @@ from headrace.workers.functions import worker
 def test_a_job_knows_its_worker_and_its_data():
     assert (Job("ABC").worker_name, Job("ABC").name, Job("ABC").data) == ("ABC", "ABC", None)
     assert Job("ABC", data={"spam": 1}).data == {"spam": 1}
+    assert Job(worker_name="ABC", data=1).worker_name == "ABC"
 
 
 def test_the_repr_shows_that_there_is_data_and_a_name_of_its_own():

@@ -90,6 +90,29 @@ def test_what_is_given_as_a_child_inside_of_a_block_stands_there_only() -> None:
     assert [one["Action"].get("input") for one in task.children] == ["x"]
 
 
+def test_what_is_set_as_children_inside_of_a_block_stands_there_only() -> None:
+    with Job("j") as job:
+        task = Task("t")
+        task.children = [Action("x")]
+        task.cmds = (Action(argv=[one]) for one in "ab")
+    assert job.children == [task]
+    assert [one.input for one in task.children] == ["x"]
+    assert [one.argv for one in task.cmds] == [["a"], ["b"]]
+
+
+def test_children_may_come_from_an_iterator() -> None:
+    with Job("j") as job:
+        Task("t", children=map(Action, "ab"), cmds=(Action(argv=[one]) for one in "cd"))
+    (task,) = job.children
+    assert json.loads(json.dumps(task)) == {
+        "Task": {
+            "title": "t",
+            "children": [{"Action": {"_role": None, "_whenerror": False, "input": one}} for one in "ab"],
+            "cmds": [{"Action": {"_role": None, "_whenerror": False, "argv": [one]}} for one in "cd"],
+        }
+    }
+
+
 def test_a_block_made_outside_of_any_other_stands_alone() -> None:
     task = Task("t")
     with Job("j") as job:

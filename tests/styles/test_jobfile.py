@@ -227,6 +227,11 @@ INNER = r"Job\.children\[1\]\.Task\.children\[0\]"
         (job([], _hooks=[]), "Job: _hooks must be a map such as"),
         (job([], _hooks={"failure": [7]}), r"Job\._hooks\.failure\[0\]: must be"),
         (job([], _not_before="soon"), "Job: _not_before must be a time such as 2030-01-31T06:00:00"),
+        (job([], _not_before="2030-01-31T06:00:00"), "Job: _not_before must be a time such as"),
+        (job([], _priority="high"), "Job: _priority must be a whole number, not 'high'"),
+        (job([], _deadline=-1), "Job: _deadline must be a number of seconds above 0, not -1"),
+        (job([], _max_active=0), "Job: _max_active must be a whole number from 1 on, not 0"),
+        (job([], _after="soon"), "Job: _after must be run ids"),
         (job([{"Instance": {"name": "x"}}]), r"Job\.children\[0\]\.Instance: it has no title"),
     ],
 )
