@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +11,21 @@ from types import ModuleType
 import pytest
 
 
+def pytest_configure() -> None:
+    """A shell starts what runs in its background deaf to Ctrl-C, and the processes of the tests would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def imports_forgotten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     known, path = set(sys.modules), list(sys.path)
     yield
     ours = str(tmp_path_factory.getbasetemp())
-    for name in set(sys.modules) - known:
-        if any(file.startswith(ours) for file in _files(sys.modules[name])):
-            del sys.modules[name]
+    new = set(sys.modules) - known
+    # A folder's path is worked out from its parent's: all are looked at before the first one goes.
+    for name in [name for name in new if any(file.startswith(ours) for file in _files(sys.modules[name]))]:
+        del sys.modules[name]
     sys.path[:] = path
 
 
