@@ -4,7 +4,8 @@
     ├── UserError                 the caller's own input is wrong
     │   ├── DefinitionError       a pipeline that cannot be (also a ValueError)
     │   │   ├── AlfscriptError    an Alfred script that cannot be read (headrace.alfscript)
-    │   │   └── JobMapError       a job map that cannot be run, with all its problems (headrace.jobmap)
+    │   │   ├── JobMapError       a job map that cannot be run, with all its problems (headrace.jobmap)
+    │   │   └── NameTwice         two steps of one name (also an AssertionError)
     │   ├── ValueNotSupported     a value of a type that cannot travel (also a TypeError)
     │   │   └── CannotStore       a value of a type that no Context stores
     │   │       ├── CannotStoreInList  the same in a list (also an AssertionError)

@@ -135,4 +135,6 @@ class Scanner:
         rest = self.source.text[self.at : self.at + 2]
         if self.at >= self.end or rest[0].isspace() or rest[0] == ";" or rest == "\\\n":
             return
+        if rest[0] == "}":
+            raise self.source.error(self.at, "this brace closes nothing")
         raise self.source.error(self.at, f"a blank is missing after the closing {mark}")

@@ -1,9 +1,9 @@
 """Materializing: a plan is run, and the result of its head returned.
 
-In this process the steps' own objects run, in the engine of all local runs. What a step returns stays here as an
-object and is handed to the next steps as it is; to the engine the job says None. Only what a step in another process
-has to see is packed: with `executor='processes'`, and beside a step that has a timeout. On a cluster the classes of
-the steps are looked up by the Brokers, and everything travels.
+In this process the steps' own objects run, in the engine of all local runs: dependencies from left to right, depth
+first. What a step returns stays here as an object and is handed to the next steps as it is; to the engine the job says
+None. Only what a step in another process has to see is packed: with `executor='processes'`, and beside a step that has
+a timeout. On a cluster the classes of the steps are looked up by the Brokers, and everything travels.
 """
 
 from __future__ import annotations
@@ -112,6 +112,8 @@ class Bench:
         """Steps whose results other processes have to see."""
         self._wanted = Counter(name_of(one) for step in plan.steps for one in {*plan.needs(step)})
         """How many steps have still to run with an object."""
+        self._turns = {id(step): -turn for turn, step in enumerate(plan.steps)}
+        """Priorities: of the steps that could run, the first one in the order of the plan's steps does."""
         for step in plan.steps:
             if plan.is_here(step):
                 assert step.ctx is not None
@@ -122,7 +124,8 @@ class Bench:
 
         if self._plan.is_here(step):
             return Job(_Given(name_of(step)), name=name_of(step), bind="args")
-        return job_of(step, _Call(self, step, [name_of(one) for one in self._plan.needs(step)]))
+        call = _Call(self, step, [name_of(one) for one in self._plan.needs(step)])
+        return job_of(step, call, priority=self._turns[id(step)])
 
     def take(self, names: Sequence[str], values: Sequence[Any]) -> list[Any]:
         """The arguments of a step: the objects themselves where they are here, else what the engine has handed over."""

@@ -18,6 +18,10 @@ from .steps import Step, check_step, name_of
 _SHOWN = 24
 
 
+class NameTwice(DefinitionError, AssertionError):
+    """Two steps of one name: neither a Context nor a plan could tell which is meant."""
+
+
 class StepGraph:
     """The steps that a head needs, dependencies first, the head last."""
 
@@ -103,7 +107,7 @@ class StepGraph:
         counts = Counter(name_of(step) for step in self.steps)
         twice = sorted(name for name, count in counts.items() if count > 1)
         if twice:
-            raise DefinitionError(
+            raise NameTwice(
                 f"Dependency(ies) {twice} appear more than once in the dependency graph but correspond to different "
                 "objects (they may get different inputs and return different results). Use Step(name_alias) to fix it."
             )

@@ -60,10 +60,10 @@ def pipeline_of(
     return Pipeline(graph, title=head, priority=priority)
 
 
-def job_of(step: Step, worker: Any, data: Any = None, role: str | None = None) -> Job:
-    """The step's job, with the options that it asks for."""
+def job_of(step: Step, worker: Any, data: Any = None, role: str | None = None, priority: int = 0) -> Job:
+    """The step's job, with the options that it asks for; `role` and `priority` are for one that asks for none."""
     name = name_of(step)
-    options = {"role": role, "bind": "args", **options_of(step)}
+    options = {"role": role, "priority": priority, "bind": "args", **options_of(step)}
     return from_options(worker, data, name, options, f"step {name!r}: job_options")
 
 

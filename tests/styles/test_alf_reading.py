@@ -317,7 +317,7 @@ def test_an_instance_of_what_comes_before_it_is_fine() -> None:
         ("Job\nJob", 2, 1, "a script has one Job"),
         ("Task {x}", 1, 1, "a Task cannot stand at the top of a script, only Job"),
         ("Job -subtasks {\n  Task {a} -cmds {\n    Cmd {x\n  }\n}", 1, 15, "never closed"),
-        ("Job -title {a}}", 1, 15, "a blank is missing"),
+        ("Job -title {a}}", 1, 15, "closes nothing"),
         ("Job -title {a} }", 1, 16, "closes nothing"),
         ('Job -title "a\n', 1, 12, "quotation mark is never closed"),
         ('Job -title "a"b', 1, 15, "a blank is missing"),

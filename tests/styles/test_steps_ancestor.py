@@ -136,6 +136,32 @@ def test_a_diamond_with_a_context() -> None:
     ]
 
 
+def test_dependencies_run_from_left_to_right_depth_first() -> None:
+    """A step that could run waits while an earlier branch has steps left."""
+    Told.runs = runs = []
+    deep = Told(depends_on=Told(depends_on=Told(name_alias="A1"), name_alias="A2"), name_alias="A3")
+    shared = Told(name_alias="S")
+    second = Told(depends_on=[shared, Told(name_alias="B1")], name_alias="B2")
+    head = Told(depends_on=[deep, second, Told(name_alias="C"), shared], name_alias="H")
+    head.materialize()
+    assert runs == ["A1", "A2", "A3", "S", "B1", "B2", "C", "H"]
+    assert runs == [*head.depending_steps_depth_first(), "H"]
+
+
+def test_a_priority_in_the_job_options_comes_before_that_order() -> None:
+    Told.runs = runs = []
+    urgent = Told(name_alias="C")
+    urgent.job_options = {"priority": 1}
+    Told(depends_on=[Told(name_alias="A"), Told(name_alias="B"), urgent], name_alias="H").materialize()
+    assert runs == ["C", "A", "B", "H"]
+
+
+def test_two_steps_of_one_name_are_the_same_kind_of_error_as_ever() -> None:
+    Told.runs = []
+    with pytest.raises(AssertionError, match=r"Dependency\(ies\) \['Told'\] appear more than once"):
+        Told(depends_on=[Told(), Told()], name_alias="H").materialize()
+
+
 def test_data_as_a_step() -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": [1, 2], "b": [3.0, 4.0]})
