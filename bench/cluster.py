@@ -74,3 +74,14 @@ def _wait_until_it_answers(api: str, broadcast: str, process: subprocess.Popen[b
         manager.wait(pipeline, 30)
     if process.poll() is not None:
         raise SystemExit(f"the cluster ended:\n{log.read_text()}")
+
+
+def name_of(process: psutil.Process) -> str:
+    """Which of the cluster's processes it is."""
+    line = process.cmdline()
+    for name in ("router", "pipeliner", "broker"):
+        if name in line:
+            return name
+    parent = process.parent()
+    warden = "headrace.workers.warden"
+    return "worker" if parent is not None and warden in parent.cmdline() else "warden" if warden in line else "other"

@@ -24,7 +24,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import psutil
-from cluster import Cluster, cluster
+from cluster import Cluster, cluster, name_of
 
 from headrace import Gather, Job, Pipeline, PipelineManager
 
@@ -134,21 +134,11 @@ class Soak:
     def sample(self, at: float) -> None:
         for process in self.running.processes():
             try:
-                series = self.series.setdefault(process.pid, Series(_name(process)))
+                series = self.series.setdefault(process.pid, Series(name_of(process)))
                 series.times.append(at)
                 series.sizes.append(process.memory_info().rss / MEGABYTE)
             except psutil.Error:
                 continue  # it ended while we looked
-
-
-def _name(process: psutil.Process) -> str:
-    line = process.cmdline()
-    for name in ("router", "pipeliner", "broker"):
-        if name in line:
-            return name
-    parent = process.parent()
-    warden = "headrace.workers.warden"
-    return "worker" if parent is not None and warden in parent.cmdline() else "warden" if warden in line else "other"
 
 
 def main() -> None:
