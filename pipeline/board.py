@@ -91,15 +91,16 @@ class Board(Cells):
             if at in plan.groups_of and plan.is_single(at):
                 self.completed.append((at, flag))
             if self.branched:
-                self._settle_grafted(at, path, flag, work)
+                self._settle_grafted(at, path, flag, chosen, work)
                 branches.ended(self, at, path, code, flag, work)
 
-    def _settle_grafted(self, at: int, path: Path, flag: int, work: Work) -> None:
+    def _settle_grafted(self, at: int, path: Path, flag: int, chosen: frozenset[int] | None, work: Work) -> None:
         for child, mode in self.more_out.get((at, path), ()):
+            said = flag if chosen is None or child in chosen else flag | SKIP
             if mode == UP:
-                self.reach(child, path[: len(self.plan.scope[child])], flag, work)
+                self.reach(child, path[: len(self.plan.scope[child])], said, work)
             elif mode != OPENS:
-                self.reach(child, path, flag, work)
+                self.reach(child, path, said, work)
 
     def reach(self, child: int, path: Path, flag: int, work: Work) -> None:
         """One parent less to wait for, for every instance of the child in or below this branch."""
@@ -195,8 +196,10 @@ class Board(Cells):
         if not self.branched:
             self.make_branches()
 
-    def add(self, at: int) -> None:
-        """A place for a grafted job."""
+    def add(self, at: int, grafter: int) -> None:
+        """A place for a grafted job. What has stopped the groups of its grafter has stopped it, too."""
+        if grafter in self.stopped_nodes:
+            self.stopped_nodes.add(at)
         single = self.plan.is_single(at)
         self.state.append(WAITING if single else ABSENT)
         self.flags.append(0)

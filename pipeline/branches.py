@@ -165,7 +165,7 @@ def _closed(board: Board, at: int, path: Path, work: Work) -> None:
         for gather, depth in plan.gathers.get(at, ()):
             if depth == len(path):
                 board.reach(gather, path, flags, work)
-        if not path and at in plan.groups_of and not plan.is_single(at):
+        if at in plan.groups_of and not plan.is_single(at) and path == plan.base.get(at, ()):
             board.completed.append((at, flags))
         if len(path) <= plan.closes[at]:
             return
@@ -209,6 +209,14 @@ def _items(board: Board, opener: int, path: Path) -> Iterator[Cell]:
     for parent in plan.items(opener):
         for where, _, _ in board.instances(parent, path[: min(depth, len(plan.scope[parent]))]):
             yield from items_of(board, opener, parent, where)
+    yield from grafted_items(board, opener, path)
+
+
+def grafted_items(board: Board, opener: int, path: Path) -> Iterator[Cell]:
+    """What grafts have put before the groups, in the order of branches: behind everything else."""
+    for cell in board.grafted_above(opener, path):
+        if board.plan.nodes[cell[0]].kind != "gate":
+            yield from items_of(board, opener, *cell)
 
 
 def items_of(board: Board, opener: int, parent: int, path: Path) -> Iterator[Cell]:

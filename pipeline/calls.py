@@ -42,11 +42,16 @@ class Calls:
         """Of each hook of a group that is under way: the group."""
         self._due: dict[int, tuple[str, RunError | None]] = {}
         """Groups that have ended, and wait for the hooks of those inside: how they have ended."""
-        self.follow(plan)
+        self.follow(plan, range(0))
 
-    def follow(self, plan: Plan) -> None:
-        """A graft may have made the plan another one, with more groups."""
+    def follow(self, plan: Plan, grafted: Iterable[int]) -> None:
+        """A graft may have made the plan another one, with more groups, and with more members of those there were."""
         self._plan = plan
+        known = len(self._left)
+        for at in grafted:
+            for g in plan.groups_of.get(at, ()):
+                if g < known:
+                    self._left[g] += 1
         self._left += [len(group.members) for group in plan.groups[len(self._left) :]]
         for counts in (self._flags, self._chains, self._inside):
             counts += [0] * (len(plan.groups) - len(counts))

@@ -127,10 +127,11 @@ class Cells:
         return FLAGS[state]
 
     def grafted_above(self, at: int, path: Path) -> list[Cell]:
-        """What grafts have put before this instance."""
+        """What grafts have put before this instance, in the order of their branches."""
         if not self.branched or not self.more_in:
             return []
-        return [cell for depth in range(len(path) + 1) for cell in self.more_in.get((at, path[:depth]), ())]
+        found = [cell for depth in range(len(path) + 1) for cell in self.more_in.get((at, path[:depth]), ())]
+        return sorted(found, key=lambda cell: (cell[1], self.plan.lineage[cell[0]]))
 
     def tally(self, at: int) -> dict[int, int]:
         """How many instances of a node are in which state."""

@@ -44,17 +44,22 @@ def waits_for(plan: Plan, board: Board, name: str) -> list[str]:
     not ended."""
     found: dict[str, None] = {}
     seen: set[int] = set()
-    before = [parent for at in plan.jobs() if plan.names[at] == name for parent in plan.sources[at]]
+    before = [parent for at in plan.jobs() if plan.names[at] == name for parent in _before(plan, at)]
     while before:
         at = before.pop(0)
         if at in seen:
             continue
         seen.add(at)
         if plan.nodes[at].kind == "gate":
-            before = [*plan.sources[at], *before]
+            before = [*_before(plan, at), *before]
         elif _may_grow(plan, board, at) or any(code < OPEN for code in board.tally(at)):
             found[plan.names[at]] = None
     return list(found)
+
+
+def _before(plan: Plan, at: int) -> list[int]:
+    """What comes right before a node, by its edges and by grafts."""
+    return [*plan.sources[at], *plan.behind.get(plan.groupers.get(at, at), ())]
 
 
 def tally(board: Board, at: int) -> dict[str, int]:

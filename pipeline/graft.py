@@ -1,8 +1,13 @@
 """A graft: new jobs that a result puts into its own run.
 
 What is grafted hangs below its grafter: a new job without an edge to it starts when the grafter has ended, in the same
-branch; it may be put before jobs that come after the grafter, and before nothing else, for those still wait. Everything
-is checked before anything is changed, so that a graft that cannot be is a failure of its job and no more.
+branch; it may be put before jobs that come after the grafter, and before nothing else, for those still wait. Before a
+job that gathers in groups it is one more item, the last one: it is sorted into a group by its key, or stands in the
+last window. Everything is checked before anything is changed, so that a graft that cannot be is a failure of its job
+and no more.
+
+A grafted job is in all groups of its grafter, as if it had always been a member: what fails or stops them stops it, and
+their hooks wait for it.
 
 New jobs get numbers at the end of a forked plan. In branches their names live under the grafter's path: two branches
 may graft the same names. Each job has one place in the board, or branches of its own below that path. New jobs may be
@@ -154,11 +159,9 @@ class Grafting:
             what = f"job {self.new.nodes[new].name!r} is put before {name!r}"
             if self.new.nodes[new].spread or len(reach) > len(self.path):
                 raise DefinitionError(f"{what} with branches of its own: gather them first")
-            if number != target:
-                raise DefinitionError(f"{what}, which gathers in groups")
             if scope[: len(reach)] != reach and reach[: len(scope)] != scope:
                 raise DefinitionError(f"{what}, which is in other branches")
-            self.links.append((new, target, DOWN if scope[: len(reach)] == reach else UP))
+            self.links.append((new, number, DOWN if scope[: len(reach)] == reach else UP))
 
     def _check_groups(self, plan: Plan) -> None:
         """Hooks have names of their own, and are called when all of a group has ended: its branches would be many."""
@@ -188,11 +191,12 @@ class Grafting:
         for new in self.order:
             plan.order += [self.openers[new], first + new] if new in self.openers else [first + new]
         for at in range(first, len(plan.nodes)):
-            board.add(at)
+            board.add(at, self.at)
             self._tie(plan, board, at)
         for opener in self.openers.values():
             plan.note_stream(opener)
         for new, target, mode in self.links:
+            plan.put_before(first + new, target)
             board.put_before((first + new, self.path), target, mode)
         for hook in plan.add_groups(self.new, first, self.path, self.at):
             board.add_hook(hook)
@@ -200,6 +204,7 @@ class Grafting:
     def _tie(self, plan: Plan, board: Board, at: int) -> None:
         """Edges from the grafter count in this place only."""
         plan.note_gathers(at)
+        plan.note_member(at)
         for parent, mode in zip(plan.parents[at], plan.modes[at], strict=True):
             if parent == self.at:
                 board.more_out.setdefault((self.at, self.path), []).append((at, mode))
@@ -214,7 +219,8 @@ def descendants(plan: Plan, at: int) -> set[int]:
     below: set[int] = set()
     stack = [at]
     while stack:
-        for child, _ in plan.out[stack.pop()]:
+        one = stack.pop()
+        for child in (*(child for child, _ in plan.out[one]), *plan.ahead.get(one, ())):
             if child not in below:
                 below.add(child)
                 stack.append(child)

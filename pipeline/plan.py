@@ -27,6 +27,7 @@ _COPIED = (
     *("nodes", "names", "order", "parents", "sources", "values", "modes", "scope", "out", "children", "when"),
     *("policy", "domain", "simple", "fast", "local", "local_depth", "base", "graft_depth"),
     *("members", "gathers", "closes", "report", "groups", "groups_of", "grafted_hooks"),
+    *("joined", "ahead", "behind", "lineage"),
     *("groupers", "grouped", "streams", "feeds"),
 )
 """What grafts add to."""
@@ -60,8 +61,7 @@ class Plan:
         self._add_hooks()
         self.size = len(self.nodes)
         for member in self.groups_of:
-            if self.scope[member]:
-                self._close(member, 0)
+            self.note_member(member)
         self.kits: list[Kit | None] = [None] * self.size
         self._mark()
 
@@ -117,6 +117,14 @@ class Plan:
         """The path below which a grafted job exists."""
         self.graft_depth: dict[int, int] = {}
         self.grafted_hooks: set[int] = set()
+        self.joined: dict[int, list[int]] = {}
+        """Per group: the jobs that grafts have put into it."""
+        self.ahead: dict[int, list[int]] = {}
+        """Per grafted job: what it was put before; of a job that groups, its opener,"""
+        self.behind: dict[int, list[int]] = {}
+        """and back."""
+        self.lineage: dict[int, tuple[int, ...]] = {}
+        """Where a grafted job stands in its graft, below where its grafter stands: an order that no race decides."""
 
     def _work_out_scopes(self) -> None:
         numbers = (at for at, node in enumerate(self.nodes) if groups(node))
@@ -157,8 +165,11 @@ class Plan:
         rule = rule_of(self.nodes[self.grouped.get(at, at)])
         if rule is not None and rule.by is not None and at not in self.groupers:
             for parent in self.items(at):
-                known = self.report.get(parent, ())
-                self.report[parent] = known if rule.by in known else (*known, rule.by)
+                self._report(parent, rule.by)
+
+    def _report(self, at: int, key: str) -> None:
+        known = self.report.get(at, ())
+        self.report[at] = known if key in known else (*known, key)
 
     def note_stream(self, opener: int) -> None:
         """Windows need not wait for the end of all branches when there is one job above, in those branches."""
@@ -169,6 +180,11 @@ class Plan:
             depth = len(self.scope[opener])
             for at in (parents[0], *self.scope[parents[0]][depth:]):
                 self.feeds[at] = (*self.feeds.get(at, ()), (opener, depth))
+
+    def note_member(self, at: int) -> None:
+        """The ends of all branches of a member are counted: its groups end after them."""
+        if at in self.groups_of and not self.is_single(at):
+            self._close(at, len(self.base.get(at, ())))
 
     def _note_gather(self, parent: int, at: int) -> None:
         """A spread that is gathered without a job between is closed already when its own instances have ended."""
@@ -253,7 +269,8 @@ class Plan:
     def add(
         self, node: Node, where: Place, parents: tuple[int, ...], values: tuple[bool, ...], base: Path, grafter: int
     ) -> None:
-        """A grafted job: it exists below one path only. Its failure means what its grafter's would, unless it says."""
+        """A grafted job: it exists below one path only. It is in the groups of its grafter, and its failure means what
+        its grafter's would, unless it says."""
         at = self._append(node.name, node, base, where.inner)
         self.parents[at] = self.sources[at] = parents
         self.values[at] = values
@@ -262,6 +279,11 @@ class Plan:
         self.policy[at] = node.on_error or self.policy[grafter]
         self.domain[at] = WHOLE_RUN if node.on_error else self.domain[grafter]
         self.graft_depth[at] = self.graft_depth.get(grafter, 0) + 1
+        self.lineage[at] = (*self.lineage.get(grafter, (grafter,)), at)
+        if (around := self.groups_of.get(grafter)) is not None:
+            self.groups_of[at] = around
+            for g in around:
+                self.joined.setdefault(g, []).append(at)
         self._join(at, grafter)
 
     def add_grouper(self, at: int, where: Place, grafter: int) -> int:
@@ -299,11 +321,20 @@ class Plan:
             inside = (*(own + one for one in group.around), *around)
             self.groups.append(GroupPlan(group.title, members, group.hooks, policy, domain, inside))
         for member, several in found.groups_of.items():
-            self.groups_of[first + member] = [own + one for one in several]
+            self.groups_of[first + member] = [*(own + one for one in several), *around]
             if found.domain[member] != WHOLE_RUN:
                 self.policy[first + member] = found.policy[member]
                 self.domain[first + member] = own + found.domain[member]
         return [*added]
+
+    def put_before(self, at: int, target: int) -> None:
+        """A grafted job comes before what waits. `target`: of a job that groups, its opener, which its result is one
+        more item for."""
+        self.ahead.setdefault(at, []).append(target)
+        self.behind.setdefault(target, []).append(at)
+        rule = self.nodes[self.grouped[target]].gather if target in self.grouped else None
+        if rule is not None and rule.by is not None:
+            self._report(at, rule.by)
 
     def _grafted_hooks_of(self, group: Group, title: str, base: Path, grafter: int) -> Hooks:
         chains: dict[str, tuple[int, ...]] = {}
@@ -342,6 +373,10 @@ class Plan:
     def is_hook(self, at: int) -> bool:
         return self.first_hook <= at < self.end_hooks or at in self.grafted_hooks
 
+    def members_of(self, g: int) -> frozenset[int]:
+        """The jobs of a group, grafted ones too."""
+        return self.groups[g].members.union(self.joined.get(g, ()))
+
     def every_hook(self) -> Iterator[int]:
         """Those of the definition first."""
         yield from range(self.first_hook, self.end_hooks)
@@ -365,7 +400,8 @@ class Plan:
 
     def children_of(self, at: int) -> dict[str, int]:
         """Who comes right after a job, by name: the opener for one that groups."""
-        return {self.names[self.grouped.get(child, child)]: child for child, _ in self.out[at]}
+        after = (*(child for child, _ in self.out[at]), *self.ahead.get(at, ()))
+        return {self.names[self.grouped.get(child, child)]: child for child in after}
 
     def items(self, at: int) -> list[int]:
         """The parents whose results an opener of groups sorts into them."""

@@ -231,8 +231,9 @@ class Progress:
     def _succeed(self, block: Block, position: int, cell: Cell, signs: Signs) -> None:
         if signs != NOTHING:
             self._signs[cell] = signs
+            known = len(self.plan.nodes)
             self.plan = carry_out(self.plan, self.board, *cell, signs)
-            self._calls.follow(self.plan)
+            self._calls.follow(self.plan, range(known, len(self.plan.nodes)))
         if signs.skip is not None:
             self._reasons.setdefault(cell[0], signs.skip)
         self._close(block, position, cell, SUCCESS if signs.skip is None else SKIPPED)
@@ -266,7 +267,7 @@ class Progress:
         stopped: list[frozenset[int] | None] = []
         while policy == "fail":
             group = None if domain == WHOLE_RUN else self.plan.groups[domain]
-            stopped.append(None if group is None else group.members)
+            stopped.append(None if group is None else self.plan.members_of(domain))
             self.board.announce_stop(stopped[-1], everything=False)
             if group is None:
                 break

@@ -55,8 +55,8 @@ class Stops:
         """Does a node come after something that is being stopped? The hook of a group comes after all its members."""
         stopping = {cell[0] for cell, handed in self._stopping.items() if handed}
         seen: set[int] = set()
-        called_by = [group.members for group in plan.groups if any(at in chain for chain in group.hooks)]
-        trail = [*plan.parents[at], *(member for members in called_by for member in members)]
+        called_by = [plan.members_of(g) for g, group in enumerate(plan.groups) if any(at in one for one in group.hooks)]
+        trail = [*plan.parents[at], *plan.behind.get(at, ()), *(member for members in called_by for member in members)]
         while trail:
             one = trail.pop()
             if one in stopping:
@@ -64,6 +64,7 @@ class Stops:
             if one not in seen:
                 seen.add(one)
                 trail.extend(plan.parents[one])
+                trail.extend(plan.behind.get(one, ()))
         return False
 
     def count(self, cells: Iterable[Cell]) -> int:

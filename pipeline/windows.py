@@ -53,8 +53,7 @@ def advance(board: Board, opener: int, path: Path, work: Work) -> None:
     if stream is None:
         stream = board.streams[opener, path] = Stream(_walk(board, opener, path))
         board.lengths[opener, path], board.portions[opener, path] = 0, []
-    rule = board.plan.nodes[board.plan.grouped[opener]].gather
-    size = rule.size if rule is not None else None
+    size = _size(board, opener)
     while stream.walk is not None and (cell := next(stream.walk, None)) is not None:
         if _is_broken(board, cell):
             stream.walk = None
@@ -65,9 +64,18 @@ def advance(board: Board, opener: int, path: Path, work: Work) -> None:
                 _open(board, opener, path, stream, work)
 
 
+def _size(board: Board, opener: int) -> int | None:
+    rule = board.plan.nodes[board.plan.grouped[opener]].gather
+    return None if rule is None else rule.size
+
+
 def flush(board: Board, opener: int, path: Path, work: Work) -> None:
-    """Every branch has closed well: what is left makes the last window."""
-    stream = board.streams[opener, path]
+    """Every branch has closed well: what is left makes the last window, or the last ones with what was grafted."""
+    stream, size = board.streams[opener, path], _size(board, opener)
+    for item in branches.grafted_items(board, opener, path):
+        stream.items.append(item)
+        if len(stream.items) == size:
+            _open(board, opener, path, stream, work)
     if stream.items:
         _open(board, opener, path, stream, work)
 

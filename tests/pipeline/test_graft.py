@@ -18,6 +18,13 @@ def graft(*jobs, edges=()):
     return lambda ready: ok(ready, graft=packed)
 
 
+def done(drive: Drive, job: str, *path: int) -> Drive:
+    """This attempt returns as its worker behaves."""
+    drive.pull()
+    drive.record(drive.behaviour(drive.live.pop((job, path))))
+    return drive
+
+
 def paths(drive: Drive, job: str) -> list[tuple[int, ...]]:
     return [one.path for one in drive.started if one.job == job]
 
@@ -379,3 +386,213 @@ def test_a_grafted_job_that_spreads_may_graft_into_its_branches():
     drive = Drive(define("A"), act).to_end()
     assert sorted(paths(drive, "U")) == [(0,), (1,)]
     assert drive.progress.counts() == {"success": 4}
+
+
+# In the groups of the grafter ----------------------------------------------------------------------------------------
+
+
+def group(*members: int, **more) -> Group:
+    hooks = {kind: (Node(name=kind, worker="Notify"),) for kind in ("success", "failure", "always")}
+    return Group(title="g", members=members, hooks=hooks, **more)
+
+
+def test_a_group_that_fails_stops_what_was_grafted_into_it_and_nothing_else():
+    definition = define("A B O P", "O>P", on_error="block", groups=(group(0, 1, on_error="fail"),))
+    drive = Drive(definition, behave(A=graft("X", "Y", edges=[("X", "Y")])))
+    done(drive, "A").pull()
+    assert {"X", "B", "O"} <= {job for job, _ in drive.live}
+    drive.returned("B", kind="failed")
+    assert drive.stopped == [("X", ())]
+    drive.to_end()
+    assert drive.states == {
+        "A": "success", "B": "failed", "O": "success", "P": "success", "X": "cancelled", "Y": "cancelled"
+    }  # fmt: skip
+    assert drive.replay().states() == drive.states
+
+
+def test_a_grafted_job_that_fails_stops_the_group_of_its_grafter():
+    definition = define("A B C O", "A>B B>C", on_error="block", groups=(group(0, 1, on_error="fail"),))
+    drive = Drive(definition, behave(A=graft("X", "Y"), X=bad))
+    done(drive, "A").returned("X", kind="failed").to_end()
+    assert drive.states == {
+        "A": "success", "B": "cancelled", "C": "skipped", "O": "success", "X": "failed", "Y": "cancelled"
+    }  # fmt: skip
+
+
+def test_hooks_of_a_group_wait_for_what_was_grafted_into_it_and_are_told_of_its_failure():
+    drive = Drive(define("A", groups=(group(0, on_error="block"),)), behave(A=graft("X", "Y", edges=[("X", "Y")])))
+    done(drive, "A").returned("X")
+    assert [one.job for one in drive.pull()] == ["Y"]
+    drive.returned("Y", kind="failed")
+    drive.to_end()
+    hooks = [one for one in drive.started if one.hook]
+    assert [one.job for one in hooks] == ["hook:failure:g", "hook:always:g"]
+    assert unpack(unpack_task(hooks[0].task).data)["error"]["job"] == "Y"
+
+
+def test_hooks_of_a_group_wait_for_branches_that_were_grafted_into_it():
+    jobs = [Job("T", spread=True), Job("U")]
+    act = behave(A=graft(*jobs, edges=[("T", "U")]), T=lambda r: ok(r, spread=3))
+    drive = Drive(define("A", groups=(group(0),)), act, seed=3).to_end()
+    order = drive.order()
+    assert paths(drive, "U") and max(at for at, job in enumerate(order) if job == "U") < order.index("hook:success:g")
+    drive.reopen()
+    assert drive.to_end().verdict == "success"
+
+
+def test_hooks_of_a_group_wait_for_what_each_branch_of_it_has_grafted():
+    nodes = [Node(name="S", spread=True), Node(name="B"), Node(name="C")]
+    act = behave(S=lambda r: ok(r, spread=3), B=graft(Job("T", spread=True), Job("U"), edges=[("T", "U")]),
+                 T=lambda r: ok(r, spread=2 - r.path[0]))  # fmt: skip
+    for seed in range(8):
+        drive = Drive(define(nodes, "S>B B>C", groups=(group(1),)), act, seed=seed).to_end()
+        assert len(paths(drive, "U")) == 3
+        order = drive.order()
+        assert max(at for at, job in enumerate(order) if job == "U") < order.index("hook:success:g")
+
+
+def test_a_job_of_a_failed_group_that_still_runs_grafts_what_does_not():
+    nodes = [Node(name="A"), Node(name="B", when="always")]
+    definition = define(nodes, "A>B", on_error="block", groups=(group(0, 1, on_error="fail"),))
+    cleaning = Job("Z", when="always")
+    drive = Drive(definition, behave(A=bad, B=graft("X", cleaning))).to_end()
+    assert drive.states == {"A": "failed", "B": "success", "X": "cancelled", "Z": "success"}
+    assert drive.order()[-2:] == ["hook:failure:g", "hook:always:g"]
+
+
+def test_grafts_of_grafts_are_in_the_groups_around_and_in_groups_of_their_own():
+    outer, inner = group(0, 1), WrittenGroup("own", ["X"], hooks={"always": Job("Notify")})
+    packed = Graft(None, jobs=[Job("X")], groups=[inner]).definition()
+    act = behave(A=lambda r: ok(r, graft=packed), X=graft("Y"))
+    drive = Drive(define("A B O", on_error="block", groups=(outer,)), act)
+    done(drive, "A")
+    done(drive, "X").returned("B").pull()
+    assert ("Y", ()) in drive.live and not [one for one in drive.started if one.hook]
+    drive.to_end()
+    hooks = [one.job for one in drive.started if one.hook]
+    assert hooks == ["hook:always:own", "hook:success:g", "hook:always:g"]
+
+
+# Before jobs that gather in groups -----------------------------------------------------------------------------------
+
+
+def keyed(key: str):
+    return lambda ready: ok(ready, keys={"k": key})
+
+
+def groups_read(drive: Drive, job: str) -> list[tuple[Input, ...]]:
+    return [one.inputs for one in sorted(drive.started, key=lambda one: one.path) if one.job == job]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_grafted_job_may_be_put_before_a_gather_by_key_and_is_sorted_by_its_key(seed):
+    nodes = [Node(name="S", spread=True), Node(name="B"), Node(name="G", bind="gather", gather=GatherRule(by="k"))]
+    packed = Graft(None, jobs=[Job("X")], edges=[("X", "G")]).definition()
+    act = behave(
+        S=lambda r: ok(r, spread=3),
+        B=lambda r: ok(r, keys={"k": "even" if r.path[0] % 2 == 0 else "odd"}, graft=packed),
+        X=lambda r: ok(r, keys={"k": "new" if r.path == (1,) else "even"}),
+    )
+    drive = Drive(define(nodes, "S>B B>G"), act, seed=seed).to_end()
+    assert unpack_task(next(one for one in drive.started if one.job == "X").task).report == ("k",)
+    assert groups_read(drive, "G") == [
+        (Input("B", (0,)), Input("B", (2,)), Input("X", (0,)), Input("X", (2,))),
+        (Input("B", (), True, keyed=((1,),)),),
+        (Input("X", (), True, keyed=((1,),)),),
+    ]
+    assert drive.progress.waits_for("G") == []
+    assert drive.replay().counts() == drive.progress.counts()
+
+
+def test_a_grafted_job_without_the_key_of_the_gather_that_it_is_put_before_fails():
+    nodes = [Node(name="A"), Node(name="G", bind="gather", gather=GatherRule(by="k"))]
+    act = behave(A=lambda r: ok(r, keys={"k": "a"}, graft=graft("X", edges=[("X", "G")])(r).signs.graft))
+    drive = Drive(define(nodes, "A>G"), act)
+    assert reason(drive) == "its result has no 'k', by which a gather after it groups"
+    assert drive.error.job == "X"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_grafted_job_before_windows_stands_in_the_last_ones(seed):
+    nodes = [Node(name="S", spread=True), Node(name="B"), Node(name="G", bind="gather", gather=GatherRule(size=2))]
+    act = behave(
+        S=lambda r: ok(r, spread=3),
+        B=lambda r: graft("X", "Y", edges=[("X", "G"), ("Y", "G")])(r) if r.path == (0,) else ok(r),
+    )
+    drive = Drive(define(nodes, "S>B B>G"), act, seed=seed).to_end()
+    assert groups_read(drive, "G") == [
+        (Input("B", (), True, keyed=((0,), (1,))),),
+        (Input("B", (2,)), Input("X", (0,))),
+        (Input("Y", (), True, keyed=((0,),)),),
+    ]
+
+
+def test_windows_that_are_full_open_while_what_was_grafted_before_the_gather_still_runs():
+    nodes = [Node(name="S", spread=True), Node(name="B"), Node(name="G", bind="gather", gather=GatherRule(size=1))]
+    act = behave(S=lambda r: ok(r, spread=1), B=graft("X", edges=[("X", "G")]))
+    drive = Drive(define(nodes, "S>B B>G"), act)
+    for job, path in (("S", ()), ("B", (0,))):
+        done(drive, job, *path)
+    drive.pull()
+    assert set(drive.live) == {("X", (0,)), ("G", (0,))}
+    assert drive.progress.waits_for("G") == ["X"]
+    drive.to_end()
+    assert paths(drive, "G") == [(0,), (1,)]
+
+
+def test_a_grafted_job_that_fails_before_windows_leaves_those_that_have_begun():
+    nodes = [Node(name="S", spread=True), Node(name="B"), Node(name="G", bind="gather", gather=GatherRule(size=1))]
+    act = behave(S=lambda r: ok(r, spread=2), B=graft("X", edges=[("X", "G")]), X=bad)
+    drive = Drive(define(nodes, "S>B B>G", on_error="block"), act).to_end()
+    assert paths(drive, "G") == [(0,), (1,)]
+    assert drive.progress.counts()["failed"] == 2
+
+
+def test_a_grafted_gate_before_a_gather_in_groups_holds_it_up_and_is_no_item():
+    nodes = [Node(name="A"), Node(name="G", bind="gather", gather=GatherRule(size=2))]
+    packed = Graft(None, jobs=[Job("X"), Job.gate("E")], edges=[("X", "E"), ("E", "G")]).definition()
+    drive = Drive(define(nodes, "A>G"), behave(A=lambda r: ok(r, graft=packed))).to_end()
+    assert drive.order() == ["A", "X", "G"]
+    assert groups_read(drive, "G") == [(Input("A", (), True, keyed=((),)),)]
+
+
+# More about what waits -----------------------------------------------------------------------------------------------
+
+
+def test_what_was_grafted_may_graft_before_what_it_was_put_before():
+    act = behave(A=graft("X", edges=[("X", "C")]), X=graft("Y", edges=[("Y", "C")]))
+    drive = Drive(define("A B C", "A>B B>C"), act, seed=1).to_end()
+    assert drive.verdict == "success" and drive.order()[-1] == "C"
+    assert drive.started[-1].inputs == (Input("B"), Input("X"), Input("Y"))
+
+
+def test_what_waits_is_told_with_the_grafted_jobs_before_it():
+    drive = Drive(define("A C", "A>C"), behave(A=graft("X", edges=[("X", "C")])))
+    done(drive, "A")
+    assert drive.progress.waits_for("C") == ["X"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_grafted_inputs_come_in_the_order_of_branches_whoever_was_first(seed):
+    nodes = [Node(name="S", spread=True), Node(name="B"), Node(name="G", bind="gather", gather=GatherRule())]
+    act = behave(S=lambda r: ok(r, spread=3), B=graft("X", "Y", edges=[("Y", "G"), ("X", "G")]))
+    drive = Drive(define(nodes, "S>B B>G"), act, seed=seed).to_end()
+    grafted = [Input(job, (at,)) for at in range(3) for job in "XY"]
+    assert drive.started[-1].inputs == (Input("B", (), many=True), *grafted)
+
+
+def test_a_grafted_job_chooses_among_what_it_was_put_before():
+    act = behave(A=graft("X", edges=[("X", "C"), ("X", "D")]), X=lambda r: ok(r, chosen=("C",)))
+    drive = Drive(define("A C D", "A>C A>D"), act).to_end()
+    assert drive.states == {"A": "success", "C": "success", "D": "skipped", "X": "success"}
+
+
+def test_what_runs_in_any_case_waits_until_what_was_grafted_before_it_is_dead():
+    nodes = [Node(name="A"), Node(name="F"), Node(name="C", when="always")]
+    drive = Drive(define(nodes, "A>C"), behave(A=graft("X", edges=[("X", "C")])))
+    done(drive, "A").pull()
+    drive.record(bad(drive.live.pop(("F", ()))))
+    assert drive.progress.halts() == [("X", ())]
+    assert not drive.pull()
+    drive.record(bad(drive.live.pop(("X", ())), "cancelled"))
+    assert [one.job for one in drive.pull()] == ["C"]

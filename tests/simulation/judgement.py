@@ -156,7 +156,7 @@ def _check_group_hook(meaning: Meaning, g: int, last: int, begun: Begun, history
     if not meaning.halted and last > begun.synced:
         raise Violation("G7 hooks once", f"{begun} at fact {begun.synced}, its group ended with {last}")
     run, round, _, _ = begun.instance
-    for at in meaning.definition.groups[g].members:
+    for at in meaning.members(g):
         for path in meaning.places(at):
             _check_beside(begun, history, (run, round, meaning.nodes[at].name, path))
 

@@ -214,8 +214,9 @@ class Meaning:
             while items >= rule.size:
                 items -= rule.size
                 found.append(list(walked))
-        if items and self.state(at, path).state == "success":
-            found.append([*walked, (at, path)])
+        if self.state(at, path).state == "success":
+            items += sum(len(self._given(at, *cell)) for cell in self.before_groups(at, path))
+            found += [[*walked, (at, path)]] * -(-items // rule.size)
         return found
 
     def _walked(self, parent: int, path: Path) -> Iterator[tuple[int, Path]]:
@@ -251,7 +252,14 @@ class Meaning:
         for parent in self.grouped_from(~at):
             for where in self.paths(self.scope(parent), path[: len(self.scope(parent))]):
                 found += self._given(at, parent, where)
+        for cell in self.before_groups(at, path):
+            found += self._given(at, *cell)
         return found
+
+    def before_groups(self, at: int, path: Path) -> list[tuple[int, Path]]:
+        """What was grafted before a job that gathers in groups: more items, behind the others."""
+        cells = [(new, self.base[new]) for new in self.put_before.get(~at, ())]
+        return [cell for cell in cells if cell[1][: len(path)] == path or path[: len(cell[1])] == cell[1]]
 
     def _given(self, at: int, parent: int, where: Path) -> list[tuple[int, Path]]:
         """What an instance that has ended gives to be put in groups."""
@@ -271,9 +279,15 @@ class Meaning:
     # Groups of nodes ------------------------------------------------------------------------------------------------
 
     def groups_of(self, at: int) -> list[int]:
-        """The innermost first."""
+        """The innermost first; those of the grafter, when it was grafted."""
         groups = self.definition.groups
+        while at in self.grafter:
+            at = self.grafter[at]
         return sorted((g for g, one in enumerate(groups) if at in one.members), key=lambda g: len(groups[g].members))
+
+    def members(self, g: int) -> list[int]:
+        """Grafted ones too."""
+        return [at for at in range(len(self.nodes)) if g in self.groups_of(at)]
 
     def supersets(self, g: int) -> list[int]:
         groups = self.definition.groups
@@ -320,7 +334,8 @@ class Meaning:
         if node.spread and (signs is None or signs.spread is None):
             return True
         keys = {child.gather.by for at_, child in enumerate(self.nodes[: self.static])
-                if child.gather and child.gather.by and at in self.grouped_from(at_)}  # fmt: skip
+                if child.gather and child.gather.by
+                and (at in self.grouped_from(at_) or at in self.put_before.get(at_, ()))}  # fmt: skip
         return not keys <= set(signs.keys if signs is not None else ())
 
     def _state(self, at: int, path: Path) -> End:
@@ -367,7 +382,7 @@ class Meaning:
         """The fact that has stopped what was open of this node."""
         stops = [self.view.cancelled] if self.view.cancelled else []
         if self.when(at) == "success":
-            domains = [WHOLE_RUN, *(self.groups_of(at) if 0 <= at < self.static else ())]
+            domains = [WHOLE_RUN, *(self.groups_of(at) if at >= 0 else ())]
             stops += [self.stops[domain] for domain in domains if domain in self.stops]
         return min(stops, default=0)
 
@@ -451,7 +466,7 @@ class Meaning:
         flows: set[str] = set()
         last = 0
         begun = False
-        for at in self.definition.groups[g].members:
+        for at in self.members(g):
             for path in self.places(at):
                 end = self.state(at, path)
                 if 0 < self.stopped(at) < end.at:
