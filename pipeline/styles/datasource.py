@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import io
 import json
 import os
 import tomllib
@@ -195,9 +196,23 @@ def _parsed(path: Path, kind: str) -> Any:
         if kind == "json":
             return json.loads(text)
         if kind == "jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
+            return [json.loads(line) for line in text.split("\n") if line.strip()]
         if kind == "toml":
             return tomllib.loads(text)
-        return list(csv.DictReader(text.splitlines(keepends=True), strict=True))
+        return list(_table(text))
     except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise Unreadable("content.path", f"{path} cannot be read as {kind}: {error}") from None
+
+
+def _table(text: str) -> Iterator[dict[str, str]]:
+    """The rows of a CSV text, by the names in its first line. Raises ValueError for one that has more or less."""
+    reader = csv.reader(io.StringIO(text), strict=True)
+    names = next(reader, [])
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"line 1: two columns are called {twice!r}")
+    for row in reader:
+        if row and len(row) != len(names):
+            raise ValueError(f"line {reader.line_num}: there are {len(row)} fields for {len(names)} columns")
+        if row:
+            yield dict(zip(names, row, strict=True))

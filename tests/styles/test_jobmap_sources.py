@@ -39,13 +39,19 @@ def data(source: str, **content: Any) -> Any:
         ("rows.json", '[{"n": 1}, {"n": 2}]', [{"n": 1}, {"n": 2}]),
         ("rows.jsonl", '{"n": 1}\n\n{"n": 2}\n', [{"n": 1}, {"n": 2}]),
         ("rows.ndjson", '{"n": 1}', [{"n": 1}]),
+        ("odd.jsonl", '{"n": "a\u2028b"}\r\n{"n": "c\x85d"}', [{"n": "a\u2028b"}, {"n": "c\x85d"}]),
+        (
+            "odd.csv",
+            "n,text\r\n1,a\u2028b\r\n2,c\x85d\r\n",
+            [{"n": "1", "text": "a\u2028b"}, {"n": "2", "text": "c\x85d"}],
+        ),
         ("rows.CSV", 'n,text\n1,"a\nb"\n', [{"n": "1", "text": "a\nb"}]),
         ("one.toml", "n = 1\n", [{"n": 1}]),
         ("none.json", "[]", []),
     ],
 )
 def test_files_give_a_map_or_rows(folder: Path, name: str, text: str, expected: Any) -> None:
-    (folder / name).write_text(text)
+    (folder / name).write_text(text, encoding="utf-8", newline="")
     assert data("file", path=name) == expected
 
 
@@ -66,6 +72,20 @@ def test_a_file_stands_beside_its_map_or_in_the_current_folder(folder: Path) -> 
 def test_braces_in_a_path_are_the_current_folder(folder: Path) -> None:
     (folder / "data.json").write_text("{}")
     assert data("file", path="{}/data.json") == [{}]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a,b\n1,2\n3,4,5\n", "line 3: there are 3 fields for 2 columns"),
+        ("a,b\n\n1\n", "line 3: there are 1 fields for 2 columns"),
+        ("a,b,a\n1,2,3\n", "line 1: two columns are called 'a'"),
+    ],
+)
+def test_rows_that_do_not_fit_their_columns_are_refused_with_their_line(folder: Path, text: str, told: str) -> None:
+    (folder / "rows.csv").write_text(text)
+    with pytest.raises(JobMapError, match=told):
+        data("file", path="rows.csv")
 
 
 @pytest.mark.parametrize(
