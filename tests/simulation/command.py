@@ -17,9 +17,9 @@ from pathlib import Path
 from . import caught
 from .coverage import table
 from .drawing import draw
-from .history import Violation
 from .mutants import MUTANTS
 from .sweeping import Sweep
+from .violation import Violation
 from .world import World
 
 SHOWN = 240

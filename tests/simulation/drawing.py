@@ -1,6 +1,6 @@
 """Scenarios drawn from seeds.
 
-A quarter of the seeds draws from everything; the others have a theme: runs, actions and faults that make a certain kind
+An eighth of the seeds draws from everything; the others have a theme: runs, actions and faults that make a certain kind
 of history likely, such as long jobs on Brokers that are cut off.
 """
 
@@ -12,14 +12,27 @@ from random import Random
 from headrace.pipeline.definition import Definition, GatherRule, Node, RetryRule, RunOptions, pack_definition
 
 from .faults import draw_faults
-from .pipelines import KEY, LIMIT, MEDIUM, RESOURCE, ROLE, SMALL, changed, draw_behaviour, draw_run
+from .pipelines import (
+    ENDLESS,
+    KEY,
+    LIMIT,
+    MEDIUM,
+    RESOURCE,
+    ROLE,
+    SMALL,
+    changed,
+    draw_behaviour,
+    draw_run,
+    plain_run,
+)
+from .rare import draw_rare
 from .scenario import Action, Behaviour, BrokerSpec, Fault, RunSpec, Scenario
 
-ENDLESS = 1e6
 THEMES = 8
 """The rest of a seed by this number is its theme; those that are not listed below have none."""
-BELOW = 16
-"""Of those that have none every second one is about sub-runs."""
+HALVED = 16
+"""Of those that have none a quarter is about sub-runs, and a quarter about what is rare: the rest by this number is"""
+BELOW, RARE = 2, 10
 
 
 def draw(seed: int) -> Scenario:
@@ -38,7 +51,7 @@ def draw(seed: int) -> Scenario:
     tight = not any(run.deadly for run in runs)
     open_runs = random.choice([200_000] * 4 + [largest if tight else 200_000])
     drawn = Scenario(seed, runs, actions, faults, brokers, pipeliners, clients, limits, window, open_runs)
-    theme = _below if seed % BELOW == 2 else _THEMES.get(seed % THEMES)
+    theme = {BELOW: _below, RARE: draw_rare}.get(seed % HALVED) or _THEMES.get(seed % THEMES)
     if theme is not None:
         drawn = replace(theme(random, drawn), open_runs=200_000)
     return _timed(drawn)
@@ -309,10 +322,3 @@ def _quick(random: Random, node: Node) -> Behaviour:
 
 
 _THEMES = {1: _far, 3: _ends, 4: _shapes, 5: _storm, 6: _back, 7: _deaf}
-
-
-def plain_run(id: str, jobs: int, behaviour: Behaviour, chain: bool = False) -> RunSpec:
-    nodes = tuple(Node(name=f"n{at}", worker="W") for at in range(jobs))
-    edges = tuple((at, at + 1, "order") for at in range(jobs - 1)) if chain else ()
-    definition = Definition(nodes=nodes, edges=edges, on_error="block")  # type: ignore[arg-type]
-    return RunSpec(id, definition, {node.name: behaviour for node in nodes})

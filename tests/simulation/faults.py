@@ -1,7 +1,7 @@
 """What goes wrong, and when: drawn with the scenario, carried out by the world.
 
 router.kill      SIGKILL; number: after so many sends of a turn; text: around transaction `number` (before, written,
-                 synced)
+                 synced), or (given up) when it has first decided, in these `seconds`, that a Broker is gone
 router.power     its machine alone loses power: what was not synced is cut somewhere
 router.stop      an orderly end and a new start
 router.freeze    SIGSTOP and SIGCONT
@@ -17,6 +17,7 @@ machine.freeze   everything on a Broker's machine stands still, and goes on late
 worker.die       one worker process
 warden.die       all of a Broker
 link.cut         between the Router and a peer; text: to, from, both; number 1: held instead of lost
+link.stray       some of what a peer sends to the Router comes up to `number` seconds later than what it sends then
 weather          frames are dropped, doubled, overtaken, delayed; number: how bad
 client.crash     a client process; its user starts another one
 clock.jump       the wall clock of a machine jumps by `number` seconds
@@ -27,6 +28,9 @@ from __future__ import annotations
 
 from random import Random
 from typing import TYPE_CHECKING
+
+from headrace.daemons.dispatch.effects import Record
+from headrace.pipeline.facts import Unregistered
 
 from .network import Weather
 from .scenario import Fault
@@ -49,6 +53,7 @@ KINDS = (
     + ["weather"] * 3
 )
 STAGES = ("before", "written", "synced")
+GIVEN_UP = "given up"
 
 
 def draw_faults(random: Random, brokers: int, pipeliners: int, clients: int) -> tuple[Fault, ...]:
@@ -158,10 +163,11 @@ class Faults:
 
     def __init__(self, world: World, faults: tuple[Fault, ...]) -> None:
         self.world = world
-        self._at_commits = [fault for fault in faults if fault.kind == "router.kill" and fault.text]
+        self._at_commits = [fault for fault in faults if fault.kind == "router.kill" and fault.text in STAGES]
+        self._at_ends = [fault for fault in faults if fault.text == GIVEN_UP]
         self._commits = 0
         for fault in faults:
-            if fault not in self._at_commits:
+            if fault not in (*self._at_commits, *self._at_ends):
                 world.timeline.at(fault.at, self._strike, fault)
 
     def commit(self, router: RouterHost, transaction: int, step: str) -> None:
@@ -175,6 +181,14 @@ class Faults:
                 self.world.trace("fault", "strikes", str(fault))
                 self.world.history.note(_named(fault))
                 self.world.died(router)
+                return
+
+    def recorded(self, router: RouterHost, batch: list[Record]) -> None:
+        """The Router has put this batch on its way to the disk; what it says in this turn leaves in a moment."""
+        for fault in self._at_ends:
+            if fault.at <= self.world.timeline.now <= fault.at + fault.seconds and _gives_up(batch):
+                self._at_ends.remove(fault)
+                self.world.timeline.after(0.0001, self._strike, fault)
                 return
 
     def _strike(self, fault: Fault) -> None:
@@ -259,6 +273,9 @@ class Faults:
         machines = [*self.world.broker_machines, *self.world.pipeliner_machines, *self.world.client_machines]
         peer, router = machines[fault.target].name, self.world.router_machine.name
         until = self.world.timeline.now + fault.seconds
+        if how == "stray":
+            self.world.network.stray(peer, router, until, fault.number)
+            return
         if fault.text in ("both", "to"):
             self.world.network.cut(peer, router, until, bool(fault.number))
         if fault.text in ("both", "from"):
@@ -281,6 +298,10 @@ class Faults:
     def _store(self, fault: Fault, how: str) -> None:
         name = "values" if fault.number else "users"
         self.world.stores.down_until[name] = self.world.timeline.now + fault.seconds
+
+
+def _gives_up(batch: list[Record]) -> bool:
+    return any(isinstance(record.fact, Unregistered) for record in batch)
 
 
 def _named(fault: Fault) -> str:

@@ -43,9 +43,11 @@ from headrace.pipeline.facts import (
 )
 from headrace.pipeline.task import Outcome
 
+from . import below
 from .clock import Timeline
 from .disk import Disk
 from .scenario import RunSpec, Scenario
+from .violation import Violation
 
 if TYPE_CHECKING:
     from .processes import Execution, Process
@@ -56,14 +58,6 @@ STORE_DEADLINE = 30.0
 PREPARES = "prepares "
 OWN = ("success", "failed", "timeout", "store")
 """How an attempt can end only if its process says so."""
-
-
-class Violation(Exception):
-    """A promise was broken."""
-
-    def __init__(self, promise: str, text: str) -> None:
-        self.promise = promise
-        super().__init__(f"{promise}: {text}")
 
 
 @dataclass
@@ -352,7 +346,7 @@ class History:
         if fact.options.on_duplicate == "replace" and not fact.active:
             self.note("a run replaced another one")
         if fact.parent is not None:
-            self._opened(fact)
+            below.opened(self, fact, fact.parent)
         if fact.run in self.runs:
             raise Violation("G8 idempotent", f"run {fact.run} was accepted twice")
         if fact.options.on_duplicate != "replace":
@@ -375,7 +369,7 @@ class History:
             raise Violation("G3 one end per attempt", f"{fact} is end {len(earlier) + 1} of {instance}")
         if fact.lease == 0:
             if self._is_below(view.id, fact.job):
-                self._ended_below(view, fact)
+                below.ended(self, view, fact)
             elif fact.kind in OWN or fact.kind in ("died", "lost"):
                 raise Violation("G4 lease", f"{fact} has no lease")
             return
@@ -389,31 +383,6 @@ class History:
         self._agrees(fact, result, self.begun.get(fact.lease))
         self._check_budgets(fact, earlier)
 
-    def _opened(self, fact: Accepted) -> None:
-        """A sub-run is opened by an attempt that has not ended, of a run that goes on."""
-        assert fact.parent is not None
-        self.note("a sub-run was opened")
-        place = fact.parent
-        above = self.runs.get(place.run)
-        if above is None or above.finished is not None or above.now.cancelled:
-            raise Violation("sub-runs", f"{fact}, and the run above is {above}")
-        ended = [line.fact for line in above.lines((place.run, place.round, place.job, place.path))]
-        if place.round != above.now.number or place.attempt != len(ended) + 1:
-            raise Violation("sub-runs", f"{fact}, and its job has ended by {ended}")
-
-    def _ended_below(self, view: RunView, fact: Returned) -> None:
-        """What no Broker has said of a sub-run follows from its end."""
-        place = (view.id, fact.job, fact.path, fact.round, fact.attempt)
-        ends = [
-            run.finished
-            for run in self.runs.values()
-            if (one := run.place) and (one.run, one.job, one.path, one.round, one.attempt) == place
-        ]
-        if fact.kind in ("cancelled", "expired") and None not in ends:
-            return
-        if fact.kind not in ("failed", "timeout") or len(ends) != 1 or ends[0] is None or ends[0].verdict == "success":
-            raise Violation("sub-runs", f"{fact} of run {view.id}, its own run has {ends}")
-
     def _check_budgets(self, fact: Returned, earlier: list[Line]) -> None:
         """What is no failure of the job is charged to nobody, and a poison job does not go on for ever."""
         if sum(line.fact.kind == "died" and line.fact.charged for line in earlier) >= DEATHS:
@@ -421,6 +390,8 @@ class History:
         begun = self.begun.get(fact.lease)
         if begun is None or begun.ended is None:
             return
+        if fact.kind == "died" and fact.charged and begun.process.late:
+            raise Violation("budgets", f"{fact}, and the warden has killed {begun}")
         took, needs = begun.ended - begun.began, begun.execution.assignment.needs
         if fact.kind == "store" and fact.charged and took < STORE_DEADLINE:
             raise Violation("G9 store faults", f"{fact}: the store had {took:.1f} s only")
@@ -516,8 +487,7 @@ class History:
                 raise Violation("G16 cancel", f"{one} is granted after the cancel")
             if None in self.switched or (one.needs is not None and one.needs.role in self.switched):
                 raise Violation("pause", f"{one} is granted while {self.switched} are paused")
-            if view.paused and not view.now.cancelled:
-                raise Violation("pause", f"{one} is granted while its run is paused")
+            below.granted(self, view, one)
 
     # Credit ---------------------------------------------------------------------------------------------------------
 
@@ -579,9 +549,18 @@ class History:
         for line in view.lines(instance):
             if line.fact.kind == "success" and line.sequence <= self.synced:
                 raise Violation("G2 nothing finished runs twice", f"{begun} after {line.fact}")
+        below.begins(self, begun)
+        self._check_patience(view, begun)
         self._check_hook(view, begun)
         self._check_delay(view, begun)
         self._check_room(view, process)
+
+    def _check_patience(self, view: RunView, begun: Begun) -> None:
+        """What needs a lot at once has its turn, however many others need little."""
+        waited = begun.began - self.acknowledged.get(view.id, begun.began)
+        within = begun.execution.behaviour.within
+        if within is not None and waited > within:
+            raise Violation("nothing starves", f"{begun} after {waited:.1f} s, it had to begin within {within:g} s")
 
     def _check_hook(self, view: RunView, begun: Begun) -> None:
         """Hooks of a run come when its verdict is fixed and nothing of it runs any more."""

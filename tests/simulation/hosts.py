@@ -48,8 +48,9 @@ from headrace.workers.messages import Settings
 
 from .clock import GRAIN, Machine
 from .disk import Committer, Journal
-from .history import CreditBook, Violation
+from .history import CreditBook
 from .processes import Pool
+from .violation import Violation
 
 if TYPE_CHECKING:
     from .scenario import BrokerSpec
@@ -248,6 +249,7 @@ class RouterHost(Host):
                 self.world.trace(self.name, "journal", f"{record.sequence} {record.run}: {record.fact}")
             history.recorded(batch)
             put(number, batch)
+            self.world.faults.recorded(self, batch)
 
         adopt = self.dispatch.leasing._adopt
 
@@ -418,7 +420,7 @@ class BrokerHost(Host):
         super().__init__(world, machine, name)
         self.broker = broker_module.Broker(
             workers="W", number_of_workers=spec.slots, roles=spec.roles, resources=spec.resources,
-            data="/simulated", logger=world.logger,
+            data="/simulated", logger=world.logger, grace=spec.grace,
         )  # fmt: skip
         self.pool = Pool(
             machine, world.random, world.history, world.stores, world.behaviour, self.wake, spec.resources

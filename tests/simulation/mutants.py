@@ -18,11 +18,13 @@ from headrace.daemons import router as router_module
 from headrace.daemons.dispatch import (
     admission,
     aisles,
+    below,
     cluster,
     grants,
     leasing,
     members,
     outbox,
+    promises,
     pruning,
     queues,
     runs,
@@ -35,11 +37,11 @@ from headrace.daemons.protocol import Noted, Pulse, Recall
 from headrace.daemons.slots import delivery
 from headrace.daemons.slots import machine as slots
 from headrace.daemons.slots.orders import Guard
-from headrace.pipeline import attempts, board, graft, progress, stops
+from headrace.pipeline import attempts, board, graft, progress, stops, windows
 
 from . import processes, stores
 from .drawing import draw
-from .history import Violation
+from .violation import Violation
 from .world import World
 
 Change = tuple[Any, str, Any]
@@ -543,6 +545,94 @@ def _below_everything(plan: Any, at: int) -> set[int]:
     return set(range(len(plan.nodes)))
 
 
+def _believes_the_given_up() -> list[Change]:
+    def make(real: Any) -> Any:
+        def adopt(self: Any, broker: Any, held: Any, ended: Any) -> Any:
+            self._registered |= {broker.identity}
+            return real(self, broker, held, ended)
+
+        return adopt
+
+    return _wrap(leasing.Leasing, "_adopt", make)
+
+
+def _rests_on_nothing(owner: Any, name: str) -> Callable[[], list[Change]]:
+    def make(real: Any) -> Any:
+        def decide(self: Any, *arguments: Any) -> None:
+            before = self.cluster.rest_on
+            real(self, *arguments)
+            self.cluster.rest_on = before
+
+        return decide
+
+    return lambda: _wrap(owner, name, make)
+
+
+def _cancels_above_only() -> list[Change]:
+    def stop(self: Any, item: Any) -> None:
+        item.step("stop")
+
+    return [(below.Below, "stop", stop)]
+
+
+def _pauses_above_only() -> list[Change]:
+    def pausing(self: Any) -> Any:
+        return self if self.paused and self.cancelled is None else None
+
+    return [(runs.OpenRun, "pausing", pausing)]
+
+
+def _time_is_above_only() -> list[Change]:
+    def make(real: Any) -> Any:
+        return lambda inside, title, priority, timeout: real(inside, title, priority, None)
+
+    return _wrap(below, "child_options", make)
+
+
+def _priority_is_above_only() -> list[Change]:
+    def make(real: Any) -> Any:
+        return lambda inside, title, priority, timeout: real(inside, title, 0, timeout)
+
+    return _wrap(below, "child_options", make)
+
+
+def _any_attempts_run() -> list[Change]:
+    def make(real: Any) -> Any:
+        def found(self: Any, asked: Any, run: Any, known: Any) -> None:
+            if run is not None and run.parent is not None:
+                run.parent = msgspec.structs.replace(run.parent, attempt=asked.attempt)
+            real(self, asked, run, known)
+
+        return found
+
+    return _wrap(below.Below, "found", make)
+
+
+def _opens_again() -> list[Change]:
+    def make(real: Any) -> Any:
+        def found(self: Any, asked: Any, run: Any, known: Any) -> None:
+            if run is not None and known is not None and run.parent is not None and known.verdict == "success":
+                known = msgspec.structs.replace(known, verdict="failed")
+                run.parent = msgspec.structs.replace(run.parent, attempt=0)
+            real(self, asked, run, known)
+
+        return found
+
+    return _wrap(below.Below, "found", make)
+
+
+def _warden_is_charged() -> list[Change]:
+    def make(real: Any) -> Any:
+        def down(self: Any, *arguments: Any) -> None:
+            before, self._lapse_after = self._lapse_after, 1e9
+            real(self, *arguments)
+            self._lapse_after = before
+
+        return down
+
+    return _wrap(slots.Slots, "_down", make)
+
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "an ended instance is adopted", "Epoch, lease, adoption", "adopted unless its instance has ended", _adopt_ended
@@ -710,5 +800,48 @@ MUTANTS: tuple[Mutant, ...] = (
         "Commit",
         "the Router takes no new facts",
         lambda: [(dispatch.Dispatch, "stall", _nothing)],
+    ),
+    Mutant(
+        "a Broker that was given up is believed",
+        "Epoch, lease, adoption",
+        "the journal keeps which Brokers are registered",
+        _believes_the_given_up,
+    ),
+    Mutant(
+        "work is handed on before that is on disk",
+        "Commit",
+        "nothing derived from an unsynced fact leaves",
+        _rests_on_nothing(leasing.Leasing, "_write_off"),
+    ),
+    Mutant(
+        "results below are collected too early",
+        "Commit",
+        "nothing derived from an unsynced fact leaves",
+        _rests_on_nothing(below.Below, "_collect"),
+    ),
+    Mutant("a cancel stays above", "Sub-runs", "a cancel flows down", _cancels_above_only),
+    Mutant("a pause stays above", "Sub-runs", "a pause flows down", _pauses_above_only),
+    Mutant("a timeout stays above", "Sub-runs", "a job's timeout is its run's deadline", _time_is_above_only),
+    Mutant("a priority stays above", "Sub-runs", "priority flows down to sub-runs", _priority_is_above_only),
+    Mutant(
+        "sub-runs are not found after a restart",
+        "Sub-runs",
+        "a sub-run stands below its job again",
+        lambda: [(below.Below, "restore", _nothing)],
+    ),
+    Mutant("a sub-run's end counts for every attempt", "Sub-runs", "a sub-run is its attempt", _any_attempts_run),
+    Mutant("a sub-run that succeeded goes on", "Rounds", "one committed attempt per instance", _opens_again),
+    Mutant("the warden's kills are charged", "Budgets", "lease kills count nowhere", _warden_is_charged),
+    Mutant(
+        "nothing is held for large needs",
+        "Promises",
+        "nothing starves",
+        lambda: [(promises.Promises, "look", _nothing)],
+    ),
+    Mutant(
+        "windows go on behind a failure",
+        "Judgement",
+        "a pure function of definition and facts",
+        lambda: [(windows, "_is_broken", _false)],
     ),
 )

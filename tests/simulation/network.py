@@ -2,7 +2,9 @@
 
 A link keeps the order of its frames, as TCP does, unless the weather says otherwise: in bad weather frames are dropped,
 doubled and overtaken. A cut stops a link in one direction or in both; what is sent meanwhile is lost, or held until the
-cut is over. When the Router dies, what is on its way to it waits in the sockets of the others, or is lost.
+cut is over. A straying link is as several connections would be of which old ones still carry something: some of its
+frames come seconds later, when others have long overtaken them. When the Router dies, what is on its way to it waits in
+the sockets of the others, or is lost.
 """
 
 from __future__ import annotations
@@ -33,6 +35,16 @@ class Cut:
     holds: bool
 
 
+@dataclass(slots=True)
+class Stray:
+    until: float
+    delay: float
+
+
+STRAYING = 0.3
+"""How likely a frame of a straying link comes late."""
+
+
 class Network:
     def __init__(self, timeline: Timeline, random: Random) -> None:
         self.timeline = timeline
@@ -40,11 +52,16 @@ class Network:
         self.frames = 0
         self.weather: list[Weather] = []
         self._cuts: dict[tuple[str, str], Cut] = {}
+        self._strays: dict[tuple[str, str], Stray] = {}
         self._last: dict[tuple[str, str], float] = {}
 
     def cut(self, source: str, target: str, until: float, holds: bool) -> None:
         """Between two machines, this way."""
         self._cuts[source, target] = Cut(until, holds)
+
+    def stray(self, source: str, target: str, until: float, delay: float) -> None:
+        """Some of what is sent this way comes up to so many seconds late."""
+        self._strays[source, target] = Stray(until, delay)
 
     def send(self, source: str, target: str, frame: bytes, deliver: Deliver) -> None:
         """From a machine to another one."""
@@ -58,6 +75,9 @@ class Network:
             when = cut.until + random.random() * 0.05
         copies = 1
         overtakes = False
+        stray = self._strays.get((source, target)) if self._strays else None
+        if stray is not None and stray.until > now and random.random() < STRAYING:
+            when, overtakes = when + random.random() * stray.delay, True
         for weather in self.weather:
             if weather.until <= now:
                 continue

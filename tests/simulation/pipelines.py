@@ -28,6 +28,7 @@ RESOURCE = "memory"
 ROLE = "special"
 KEY = "kind"
 """What results are grouped by."""
+ENDLESS = 1e6
 POLICIES = ("fail", "fail", "block", "continue")
 KINDS: tuple[HookKind, ...] = ("success", "failure", "always")
 SMALL, MEDIUM, LARGE = b"\x81\xa1x\x01", b"\x81\xa1x\xd9\x40" + b"y" * 64, b"\x81\xa1x\xda\x02\x00" + b"z" * 512
@@ -43,6 +44,13 @@ def draw_run(random: Random, id: str, earlier: list[str], branches: float = 0.4)
         except DefinitionError:
             continue
         return _with_grafts(random, spec, plan)
+
+
+def plain_run(id: str, jobs: int, behaviour: Behaviour, chain: bool = False) -> RunSpec:
+    nodes = tuple(Node(name=f"n{at}", worker="W") for at in range(jobs))
+    edges = tuple((at, at + 1, "order") for at in range(jobs - 1)) if chain else ()
+    definition = Definition(nodes=nodes, edges=edges, on_error="block")  # type: ignore[arg-type]
+    return RunSpec(id, definition, {node.name: behaviour for node in nodes})
 
 
 def changed(behaviour: Behaviour, **changes: Any) -> Behaviour:

@@ -78,6 +78,8 @@ class Process:
         self.up = False
         self.down = False
         self.dying = False
+        self.late = False
+        """The warden has killed it: nobody had moved its deadline on."""
         self.leaving = False
         self.running: Execution | None = None
         self._asked = 0
@@ -418,7 +420,12 @@ class Pool:
 
     def end_late(self) -> None:
         """The deadline has passed, and nobody has moved it on."""
-        self._act(self._kill_all, ())
+        self._act(self._kill_late, ())
+
+    def _kill_late(self) -> None:
+        for process in self.processes.values():
+            process.late = not process.down
+        self._kill_all()
 
     def _kill_all(self) -> None:
         for process in list(self.processes.values()):

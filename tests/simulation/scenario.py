@@ -38,6 +38,8 @@ class Behaviour:
     """Its results fall into so many groups, when somebody groups by a key."""
     reports: bool = False
     """It tells how far it is."""
+    within: float | None = None
+    """It begins so many seconds after its run was accepted, at the latest."""
     only: int | None = None
 
     def misbehaves(self, path: Path) -> bool:
@@ -100,6 +102,8 @@ class BrokerSpec:
     slots: int
     resources: dict[str, float] = field(default_factory=dict)
     roles: dict[str, int] | None = None
+    grace: float = 20.0
+    """Seconds for what runs when it is to stop."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from headrace.pipeline.definition import Definition, Node, RunOptions
 from headrace.pipeline.errors import DefinitionError
 from headrace.pipeline.plan import Plan
 
-from .history import Violation
 from .scenario import Behaviour, RunSpec, Scenario
+from .violation import Violation
 from .world import World
 
 COURSES = 6

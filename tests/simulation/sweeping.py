@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .drawing import draw
-from .history import Violation
 from .shrinking import shrink
+from .violation import Violation
 from .world import World
 
 CHUNK = 25

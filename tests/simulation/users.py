@@ -15,10 +15,10 @@ from headrace.pipeline.errors import Busy, Unreachable
 from headrace.pipeline.payload import unpack
 
 from .clock import Machine
-from .history import Violation
 from .hosts import NEVER, Host
 from .pipelines import ROLE
 from .scenario import Action
+from .violation import Violation
 
 if TYPE_CHECKING:
     from .world import World

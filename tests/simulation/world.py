@@ -13,12 +13,13 @@ from . import judgement
 from .clock import Machine, Timeline
 from .disk import Disk
 from .faults import Faults
-from .history import History, Violation
+from .history import History
 from .hosts import BrokerHost, Host, Logs, Patches, PipelinerHost, RouterHost
 from .network import Network
 from .scenario import Action, Behaviour, Scenario
 from .stores import Stores
 from .users import ClientHost, User, Wish
+from .violation import Violation
 
 BOUND = 90.0
 """Seconds after the last fault within which everything has to be over, besides the work that is left."""
