@@ -81,6 +81,9 @@ def run_ids(pipeline: Pipeline) -> tuple[str, ...]:
 def check_definition(pipeline: Pipeline) -> None:
     """What only shows in the whole: inputs that cannot be made, branches that cannot meet."""
     special = [job for job in pipeline.jobs if job.options]
+    for job in special:
+        if job.kind == "pipeline":
+            _check_sub_run(job)
     if any(job.bind == "item" for job in special):
         _check_items(pipeline)
     if any(job.spread or job.bind == "gather" or job.gather for job in special):

@@ -64,8 +64,8 @@ def _check_hook(where: str, kind: str, job: Job) -> None:
     for option in ("spread", "gather", "when"):
         if option in job.options:
             raise DefinitionError(f"{where}: hooks[{kind!r}] {job!r} has {option}=, which means nothing for a hook")
-    if job.kind != "job":
-        raise fault(where, f"hooks[{kind!r}]", "a job with a worker or a command", job)
+    if job.kind == "gate":
+        raise fault(where, f"hooks[{kind!r}]", "a job with a worker, a command or a pipeline", job)
 
 
 def _several(jobs: Any) -> tuple[Any, ...]:

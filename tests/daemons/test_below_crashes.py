@@ -11,6 +11,7 @@ from below_site import RUN, Site
 
 from headrace import Gather, Job, Pipeline, Retry
 from headrace.pipeline.facts import Cancelled, Reopened
+from headrace.pipeline.group import Group
 
 Make = Callable[[], Pipeline]
 Prepare = Callable[[Site], None]
@@ -43,6 +44,15 @@ def tried_twice() -> Pipeline:
     return Pipeline({Job(chain("W", "X"), name="P", retry=Retry(2)): None})
 
 
+def hooked() -> Pipeline:
+    return Pipeline({Job("W", name="A"): None}, hooks={"always": Job(chain("X", "Y"), name="P", bind="named")})
+
+
+def hooked_group() -> Pipeline:
+    group = Group("g", ["A", "B"], hooks={"always": [Job(chain("X", "Y"), name="P")]})
+    return Pipeline({Job("W", name="A"): Job("W", name="B")}, groups=[group])
+
+
 def nothing(site: Site) -> None:
     """Everything goes well."""
 
@@ -57,6 +67,14 @@ def x_fails_once(site: Site) -> None:
 
 def cancelled_while_x_runs(site: Site) -> None:
     site.wishes.append(("cancel", lambda site: any(one.job == "X" for one in site.held.values())))
+
+
+def cancelled_while_a_runs(site: Site) -> None:
+    site.wishes.append(("cancel", lambda site: any(one.job == "A" for one in site.held.values())))
+
+
+def cancelled_while_b_runs(site: Site) -> None:
+    site.wishes.append(("cancel", lambda site: any(one.job == "B" for one in site.held.values())))
 
 
 def tried_again_by_its_user(site: Site) -> None:
@@ -81,6 +99,15 @@ STORIES: list[tuple[Make, Prepare, str, int]] = [
     (bound, tried_again_by_its_user, "success", 2),
 ]
 """A pipeline, what happens, how it ends, and how many runs there are then."""
+HOOKS: list[tuple[Make, Prepare, str, str]] = [
+    (hooked, nothing, "success", "success"),
+    (hooked, x_fails, "success", "failed"),
+    (hooked, cancelled_while_a_runs, "cancelled", "success"),
+    (hooked, cancelled_while_x_runs, "success", "cancelled"),
+    (hooked_group, nothing, "success", "success"),
+    (hooked_group, cancelled_while_b_runs, "cancelled", "success"),
+]
+"""With a hook that is a pipeline: how the run ends, and how that one."""
 
 
 @pytest.fixture
@@ -91,7 +118,13 @@ def folder() -> Iterator[Path]:
         yield Path(made)
 
 
-def told(folder: Path, story: tuple[Make, Prepare, str, int], kill_at: int = 0, committed: bool = False) -> Site:
+def named(story: tuple[Make, Prepare, str, object]) -> str:
+    return f"{story[0].__name__}-{story[1].__name__}"
+
+
+def told(
+    folder: Path, story: tuple[Make, Prepare, str, int], kill_at: int = 0, committed: bool = False, below: str = ""
+) -> Site:
     make, prepare, verdict, runs = story
     site = Site(folder, make(), kill_at, committed)
     prepare(site)
@@ -101,12 +134,12 @@ def told(folder: Path, story: tuple[Make, Prepare, str, int], kill_at: int = 0, 
     assert archive.run(RUN).verdict == verdict and len(found) == runs
     assert all(one.verdict is not None for one in found)
     assert set(site.successes().values()) <= {1}
-    assert not [one for one in found if one.verdict != verdict], found
+    assert not [one for one in found if one.verdict != (verdict if one.run == RUN else below or verdict)], found
     site.journal.close()
     return site
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: f"{story[0].__name__}-{story[1].__name__}")
+@pytest.mark.parametrize("story", STORIES, ids=named)
 def test_the_death_of_the_router_in_any_turn_changes_nothing(
     folder: Path, story: tuple[Make, Prepare, str, int]
 ) -> None:
@@ -115,6 +148,17 @@ def test_the_death_of_the_router_in_any_turn_changes_nothing(
     for kill_at in range(1, turns + 1):
         for committed in (False, True):
             told(folder / f"{kill_at}{committed}", story, kill_at, committed)
+
+
+@pytest.mark.parametrize("story", HOOKS, ids=named)
+def test_a_hook_that_is_a_pipeline_runs_once_whenever_the_router_dies(
+    folder: Path, story: tuple[Make, Prepare, str, str]
+) -> None:
+    *whole, below = story
+    turns = told(folder / "whole", (*whole, 2), below=below).turns  # type: ignore[arg-type]
+    for kill_at in range(1, turns + 1):
+        for committed in (False, True):
+            told(folder / f"{kill_at}{committed}", (*whole, 2), kill_at, committed, below)  # type: ignore[arg-type]
 
 
 def test_another_attempt_keeps_what_succeeded_inside(folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from headrace import Job, Pipeline, Retry, worker
+from headrace import Graft, Job, Pipeline, Retry, worker
 from headrace.pipeline.compile import compile_pipeline
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.errors import DefinitionError
@@ -208,3 +208,17 @@ def test_a_child_that_is_too_slow_is_a_timeout_of_its_job() -> None:
 def test_a_sub_run_that_is_spread_is_told_that_it_is_no_list() -> None:
     run = Pipeline({Job(Pipeline({Job(three): None}), name="P", spread=True): Job(half, bind="item")}).run()
     assert run.error and "has to return a list" in run.error.reason
+
+
+@pytest.mark.parametrize(("option", "value"), [("cache", "content"), ("role", "gpu"), ("limits", ["seat"])])
+def test_what_a_job_that_is_a_pipeline_cannot_have_is_refused_where_it_is_written(option: Any, value: Any) -> None:
+    job = Job(Pipeline({Job("A"): None}), name="P", **{option: value})
+    told = f"job 'P' runs a pipeline: give `{option}` to the jobs in it, not to the job that it is"
+    for write in (
+        lambda: Pipeline({job: None}),
+        lambda: Graft(None, jobs=[job]).definition(),
+        lambda: Pipeline({Job("A"): None}, hooks={"always": job}).definition(),
+    ):
+        with pytest.raises(DefinitionError) as caught:
+            write()
+        assert str(caught.value) == told

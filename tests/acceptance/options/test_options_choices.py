@@ -144,6 +144,38 @@ def test_hooks_of_a_group_are_called_when_it_has_ended_and_before_the_end_of_the
     assert [state for state, *_ in told(tmp_path)] == ["success", "success"]
 
 
+def pipeline_told(folder: Path, *more: Job) -> Job:
+    """A hook that is a run of its own: what it is told is the data of that run."""
+    inside = Pipeline({Job("told", bind="named"): list(more)})
+    return Job(inside, {"folder": str(folder)}, name="report", bind="named")
+
+
+@pytest.mark.parametrize("last", ["two", "fail", "nap"])
+def test_a_hook_may_be_a_pipeline(engine: Any, tmp_path: Path, last: str) -> None:
+    ends = {"two": ("success", 2, None), "fail": ("failed", None, "ValueError: no good")}
+    state, result, reason = ends.get(last, ("cancelled", None, "deadline exceeded"))
+    graph, data = {Job("one"): Job(last)}, {"seconds": 30}
+    deadline = None if last in ends else 1.0
+    hook = pipeline_told(tmp_path, Job("one", name="after"))
+    run = engine.run(Pipeline(graph, data, hooks={"always": hook}, deadline=deadline))
+    assert run.state == state and set(run.states) == {"one", last}
+    assert told(tmp_path) == [[state, {"one": 1} if result is None else {"one": 1, "two": 2}, reason]]
+
+
+def test_a_hook_that_is_a_pipeline_and_fails_changes_no_verdict(engine: Any, tmp_path: Path) -> None:
+    run = engine.run(Pipeline({Job("one"): None}, hooks={"success": pipeline_told(tmp_path, Job("fail"))}))
+    assert (run.state, run.error, run.results) == ("success", None, {"one": 1})
+    assert told(tmp_path) == [["success", {"one": 1}, None]]
+
+
+def test_a_hook_of_a_group_may_be_a_pipeline_and_the_next_one_comes_after_it(engine: Any, tmp_path: Path) -> None:
+    last = Job("told", {"folder": str(tmp_path)}, name="last", bind="named")
+    group = Group("pair", ["one"], hooks={"always": [pipeline_told(tmp_path, Job("one", name="after")), last]})
+    run = engine.run(Pipeline({Job("one"): Job("fail")}, groups=[group], on_error="block"))
+    assert run.state == "failed"
+    assert told(tmp_path) == [["success", {"one": 1}, None]] * 2
+
+
 def test_a_hook_that_fails_changes_no_verdict(engine: Any) -> None:
     run = engine.run(Pipeline({Job("one"): None}, hooks={"always": Job("fail")}))
     assert (run.state, run.error, run.results) == ("success", None, {"one": 1})
