@@ -10,7 +10,7 @@ NEEDED = (
     *(f"fault {kind}" for kind in sorted(set(KINDS) - {"link.cut", "router.kill", "store.down"})),
     *(f"fault link.cut {way}, {what}" for way in ("both", "to", "from") for what in ("held", "lost")),
     *(f"fault router.kill {when}" for when in ("at any moment", "between two sends", "before", "written", "synced")),
-    *("fault router.kill given up", "fault link.stray", "fact Returned lost, uncharged"),
+    *("fault router.kill when a Broker is given up", "fault link.stray", "fact Returned lost, uncharged"),
     *("fault store.down: users", "fault store.down: values"),
     *(
         f"a user's {verb}"

@@ -1,7 +1,7 @@
 """What goes wrong, and when: drawn with the scenario, carried out by the world.
 
 router.kill      SIGKILL; number: after so many sends of a turn; text: around transaction `number` (before, written,
-                 synced), or (given up) when it has first decided, in these `seconds`, that a Broker is gone
+                 synced)
 router.power     its machine alone loses power: what was not synced is cut somewhere
 router.stop      an orderly end and a new start
 router.freeze    SIGSTOP and SIGCONT
@@ -33,7 +33,7 @@ from headrace.daemons.dispatch.effects import Record
 from headrace.pipeline.facts import Unregistered
 
 from .network import Weather
-from .scenario import Fault
+from .scenario import SOON, Fault
 
 if TYPE_CHECKING:
     from .hosts import RouterHost
@@ -53,7 +53,6 @@ KINDS = (
     + ["weather"] * 3
 )
 STAGES = ("before", "written", "synced")
-GIVEN_UP = "given up"
 
 
 def draw_faults(random: Random, brokers: int, pipeliners: int, clients: int) -> tuple[Fault, ...]:
@@ -164,10 +163,10 @@ class Faults:
     def __init__(self, world: World, faults: tuple[Fault, ...]) -> None:
         self.world = world
         self._at_commits = [fault for fault in faults if fault.kind == "router.kill" and fault.text in STAGES]
-        self._at_ends = [fault for fault in faults if fault.text == GIVEN_UP]
+        self._given_up = [fault for fault in faults if fault.given_up]
         self._commits = 0
         for fault in faults:
-            if fault not in (*self._at_commits, *self._at_ends):
+            if fault not in (*self._at_commits, *self._given_up):
                 world.timeline.at(fault.at, self._strike, fault)
 
     def commit(self, router: RouterHost, transaction: int, step: str) -> None:
@@ -185,11 +184,12 @@ class Faults:
 
     def recorded(self, router: RouterHost, batch: list[Record]) -> None:
         """The Router has put this batch on its way to the disk; what it says in this turn leaves in a moment."""
-        for fault in self._at_ends:
-            if fault.at <= self.world.timeline.now <= fault.at + fault.seconds and _gives_up(batch):
-                self._at_ends.remove(fault)
-                self.world.timeline.after(0.0001, self._strike, fault)
-                return
+        now = self.world.timeline.now
+        due = [fault for fault in self._given_up if fault.at <= now <= fault.at + SOON]
+        if due and any(isinstance(record.fact, Unregistered) for record in batch):
+            self._given_up = []
+            for fault in due:  # what is said in this turn, or rests on it, leaves before a link is cut
+                self.world.timeline.after(0.04 if fault.kind == "link.cut" else 0.0001, self._strike, fault)
 
     def _strike(self, fault: Fault) -> None:
         self.world.trace("fault", "strikes", str(fault))
@@ -300,12 +300,10 @@ class Faults:
         self.world.stores.down_until[name] = self.world.timeline.now + fault.seconds
 
 
-def _gives_up(batch: list[Record]) -> bool:
-    return any(isinstance(record.fact, Unregistered) for record in batch)
-
-
 def _named(fault: Fault) -> str:
     """For the table of what has happened."""
+    if fault.given_up:
+        return f"fault {fault.kind} when a Broker is given up"
     match fault.kind:
         case "link.cut":
             return f"fault link.cut {fault.text}, {'held' if fault.number else 'lost'}"

@@ -13,7 +13,6 @@ from random import Random
 
 from headrace.pipeline.definition import Definition, Node, RunOptions
 
-from .faults import GIVEN_UP
 from .pipelines import ENDLESS, LIMIT, RESOURCE, plain_run
 from .scenario import Action, Behaviour, BrokerSpec, Fault, RunSpec, Scenario
 
@@ -48,15 +47,17 @@ def _given_up(random: Random, drawn: Scenario) -> Scenario:
             Fault("link.cut", lost, 0, heard - lost, 0, "to"),
             Fault("link.cut", lost + 0.01, 0, second + 0.3 - lost, 0, "from"),
             Fault("router.kill", second),
+            Fault("link.cut", second - 0.01, 1, 5.0, 0, "both"),
         ]
     else:  # its greeting is held until the epoch after that
-        second = given + random.random() * LATE
-        kill = Fault("router.kill", second)
+        still = lost + 5.2 + random.random()  # it has missed the Router by then, and its leases have not lapsed
+        faults.append(Fault("broker.freeze", still, 0, given + 9.0 - still))
+        faults.append(Fault("link.cut", lost, 0, given + 7.0 - lost, 1, random.choice(["to", "both"])))
+        faults.append(Fault("link.cut", given - 1.0, 1, 8.0, 0, "both", given_up=True))
         if random.random() < 0.5:
-            kill = Fault("router.kill", given - 1.0, seconds=4.0, text=GIVEN_UP)
-            faults.append(Fault("disk.slow", given - 1.0, 0, 5.0, 1))
-        faults += [Fault("link.cut", lost, 0, second + LATE - lost, 1, random.choice(["to", "both"])), kill]
-    faults.append(Fault("link.cut", second - 0.01, 1, 5.0, 0, "both"))
+            faults.append(Fault("router.kill", given - 1.0, given_up=True))
+        else:
+            faults.append(Fault("router.kill", given + 4.0 + random.random() * 2))
     submit = Action(0.3, 0, "submit", ("run00",))
     return replace(drawn, runs=(run,), actions=(submit,), faults=_ordered(faults), brokers=(SLOTS, SLOTS))
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from headrace.pipeline.definition import Definition, RunOptions
 from headrace.pipeline.facts import Path
 
+SOON = 5.0
+
 
 @dataclass(frozen=True)
 class Behaviour:
@@ -88,12 +90,19 @@ class Fault:
     seconds: float = 0.0
     number: int = 0
     text: str = ""
+    given_up: bool = False
+    """It strikes when the Router gives up a Broker, if that is soon after `at`."""
+
+    @property
+    def ends(self) -> float:
+        return self.at + self.seconds + (SOON if self.given_up else 0.0)
 
     def __str__(self) -> str:
         parts = [f"t={self.at:.3f} {self.kind}"]
         parts += [f"#{self.target}"] if self.target else []
         parts += [f"for {self.seconds:.2f} s"] if self.seconds else []
         parts += [f"n={self.number}"] if self.number else []
+        parts += ["when a Broker is given up"] if self.given_up else []
         return " ".join([*parts, self.text]).strip()
 
 

@@ -68,7 +68,7 @@ def _candidates(scenario: Scenario) -> Iterator[Scenario]:
 
 def _timed(scenario: Scenario) -> Scenario:
     """It gets calm when the last thing has happened."""
-    ends = [fault.at + fault.seconds for fault in scenario.faults]
+    ends = [fault.ends for fault in scenario.faults]
     ends += [action.at + action.resume_after for action in scenario.actions]
     return replace(scenario, calm_at=max(ends, default=0.0))
 
