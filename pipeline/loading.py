@@ -159,6 +159,9 @@ def _put_first(folder: Path) -> None:
 def _told(error: BaseException, path: Path | None = None) -> str:
     """The error in one line, with the line of the user's file that it came through last."""
     text = traceback.format_exception_only(error)[-1].strip()
+    if isinstance(error, SyntaxError):
+        there = "" if path is not None and error.filename == str(path) else f"{error.filename}, "
+        return f"{there}line {error.lineno}: {text}, at `{(error.text or '').strip()}`"
     lines = [frame for frame in traceback.extract_tb(error.__traceback__) if path and frame.filename == str(path)]
     return f"line {lines[-1].lineno}: {text}" if lines else text
 

@@ -34,18 +34,19 @@ class Form(NamedTuple):
 
 
 def _has(*keys: str) -> Callable[[Any], bool]:
-    return lambda content: isinstance(content, dict) and all(key in content for key in keys)
+    """One of these keys: whatever else is missing, or misspelt, is for the reader to tell."""
+    return lambda content: isinstance(content, dict) and any(key in content for key in keys)
 
 
 def _matches(pattern: str) -> Callable[[Any], bool]:
     return lambda content: isinstance(content, str) and re.search(pattern, content, re.MULTILINE) is not None
 
 
-PIPELINE = Form("pipeline", (".json",), _has("jobs"), "files:from_document")
+KEYS = 'in JSON, a job file has the key "Job", a job map "tasks", and a pipeline "jobs"'
 FORMS = (
     Form("job file", (), _has("Job"), "jobfile:from_document"),
-    Form("job map", (), _has("tasks"), "jobmap:of_map", wants_path=True),
-    PIPELINE,
+    Form("job map", (), _has("tasks", "datasource", "workflow"), "jobmap:of_map", wants_path=True),
+    Form("pipeline", (".json",), _has("jobs", "edges", "version"), "files:from_document"),
     Form("job file in TOML", (".toml",), _matches(r"^\s*\[+\s*Job\b"), "jobfile:loads_toml"),
     Form(
         "Alfred script",
@@ -63,7 +64,7 @@ def read_file(path: Path) -> Any:
     content = _content(path)
     form = form_of(content, path.suffix.lower())
     if form is None:
-        names = ", ".join(one.name for one in FORMS)
+        names = KEYS if not isinstance(content, str) else ", ".join(one.name for one in FORMS)
         raise ConfigError(f"{path} is of no form that is known here: {names}")
     module, _, function = form.reader.partition(":")
     read = getattr(import_module(f".{module}", __package__), function)
@@ -76,12 +77,12 @@ def read_file(path: Path) -> Any:
 
 
 def form_of(content: Any, ending: str = "") -> Form | None:
-    """The form of a content; where it does not say, that of the file's ending."""
+    """The form of a content; where a text does not say, that of the file's ending. None for one that nobody knows."""
     for form in FORMS:
         if form.fits(content):
             return form
     if not isinstance(content, str):
-        return PIPELINE
+        return None
     return next((form for form in FORMS if ending in form.endings), None)
 
 

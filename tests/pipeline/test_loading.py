@@ -98,7 +98,10 @@ def test_a_json_file_holds_a_document(folder):
     [
         ("{", ConfigError, "p.json is not JSON"),
         ("[" * 100_000, ConfigError, "p.json is not JSON"),
-        ("[]", DefinitionError, "p.json: pipeline must be a map"),
+        ("[]", ConfigError, 'p.json is of no form .* job file has the key "Job", a job map "tasks", and a pipeline'),
+        ('{"job": {}}', ConfigError, "p.json is of no form that is known here: in JSON, a job file has the key"),
+        ('{"edges": []}', DefinitionError, "p.json: pipeline: version must be 1"),
+        ('{"workflow": []}', DefinitionError, "p.json: 3 problems\n  name: is missing"),
         ('{"version": 9}', DefinitionError, "p.json: pipeline: version must be 1"),
     ],
 )
@@ -125,11 +128,13 @@ def test_a_missing_file_is_named(folder, target):
     [
         ("import nothing_like_this\n", "line 1: ModuleNotFoundError"),
         ("x = 1\n\n1 / 0\n", "line 3: ZeroDivisionError"),
-        ("def (:\n", "SyntaxError"),
+        ("x = 1\ndef (:\n", "line 2: SyntaxError: .*, at `def \\(:`"),
+        ("import also_broken\n", "also_broken.py, line 1: SyntaxError: .*, at `x = =`"),
         ("raise SystemExit(1)\n", "line 1: SystemExit: 1"),
     ],
 )
 def test_a_file_that_breaks_says_where(folder, text, says):
+    write(folder / "also_broken.py", "x = =\n")
     write(folder / "broken.py", text)
     with pytest.raises(ConfigError, match=f"broken.py could not be loaded: .*{says}"):
         load("broken.py")
