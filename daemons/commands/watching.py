@@ -28,6 +28,8 @@ PIPED = 1.0
 SHARE = 10
 """Looking at a very large run takes its time: at most a tenth of it is spent on that."""
 TOP_RUNS = 10
+STUCK = 5.0
+"""Seconds in which nothing runs and nothing changes: then it is said how to find out why."""
 JOB_BARS = 8
 """Jobs that are shown with a bar of their own."""
 SHORT = 8
@@ -36,6 +38,7 @@ SHORT = 8
 
 class View(Protocol):
     def show(self, look: Look) -> None: ...
+    def tell(self, text: str) -> None: ...
 
 
 @command("watch", "headrace watch 3f9a", "headrace watch 3f9a --timeout 10m", "headrace watch 3f9a --json")
@@ -80,9 +83,11 @@ def watch_run(cluster: Cluster, run: str, as_json: bool, limit: float | None) ->
 
 
 def _follow(cluster: Cluster, run: str, view: View, until: float | None, limit: float | None) -> Look:
-    look, cost = Look(cluster, run), 0.0
+    look, cost, stuck = Look(cluster, run), 0.0, Stuck()
     while not look.ended:
         view.show(look)
+        if stuck.since(look.counts(), time.monotonic()):
+            view.tell(f"nothing runs: `headrace explain {run[:SHORT]}` says why")
         pause = max(LIVE if on_terminal() else PIPED, cost * SHARE)
         left = pause if until is None else min(pause, until - time.monotonic())
         if left <= 0:
@@ -95,8 +100,28 @@ def _follow(cluster: Cluster, run: str, view: View, until: float | None, limit: 
     return look
 
 
+class Stuck:
+    """Does a run stand still? Told once, until it goes on."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+        self._began = 0.0
+
+    def since(self, found: dict[str, int], now: float) -> bool:
+        """True when its jobs have stood like this for `STUCK` seconds, with none of them running."""
+        if found != self._last:
+            self._last, self._began = found, now
+        elif now - self._began >= STUCK and not found.get("running"):
+            self._began = float("inf")
+            return True
+        return False
+
+
 class Silent:
     def show(self, look: Look) -> None:
+        pass
+
+    def tell(self, text: str) -> None:
         pass
 
 
@@ -120,6 +145,9 @@ class Lines:
                 say(f"{moment(time.time())} {name}: {text}")
         self._told = told
 
+    def tell(self, text: str) -> None:
+        say(text)
+
 
 class Bar:
     """A bar that fills with every instance that has ended, and one below it for each job that tells how far it is."""
@@ -141,6 +169,9 @@ class Bar:
             counts=counts(found),
         )
         self._show_jobs({} if look.ended else {one.name: one for one in look.progress()[:JOB_BARS]})
+
+    def tell(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False)
 
     def _show_jobs(self, told: dict[str, HowFar]) -> None:
         for name in self._jobs.keys() - told.keys():
