@@ -343,6 +343,39 @@ def plant_groups(count, gather):
     return Graft(jobs=new, edges=[("list", "item"), ("item", "grouped"), ("grouped", "all"), ("all", "one")])
 
 
+@worker
+def plant_any(jobs, edges=()):
+    """New jobs, each given as a worker and what else `Job` takes."""
+    return Graft("planted", jobs=[Job(name, **more) for name, more in jobs], edges=[tuple(edge) for edge in edges])
+
+
+@worker
+def tag_and_plant(number):
+    """The branch 1 puts two more numbers before the gather."""
+    tag = {"kind": "odd" if number % 2 else "even", "number": number}
+    if number != 1:
+        return tag
+    new = [Job("tagged", {"number": one}, name=f"more {one}", bind="literal") for one in (7, 8)]
+    return Graft(tag, jobs=new, edges=[(job.name, "last") for job in new])
+
+
+@worker
+def begin_and_nap(folder):
+    pathlib.Path(folder, "begun").touch()
+    time.sleep(60)
+
+
+@worker
+def fail_when_begun(folder):
+    wait_for(os.path.join(folder, "begun"))
+    raise ValueError("no good")
+
+
+@worker
+def note_name(folder):
+    note(folder, current().job)
+
+
 # Placement ------------------------------------------------------------------------------------------------------------
 
 
