@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from inspect import iscoroutine, iscoroutinefunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -110,7 +110,7 @@ class Bench:
         forked = {id(step) for step in plan.steps if processes or options_of(step).get("timeout") is not None}
         self._packed = forked | {id(one) for step in plan.steps if id(step) in forked for one in plan.needs(step)}
         """Steps whose results other processes have to see."""
-        self._wanted = Counter(name_of(one) for step in plan.steps for one in {*plan.needs(step)})
+        self._wanted = Counter(name_of(one) for step in plan.steps for one in _once_each(plan.needs(step)))
         """How many steps have still to run with an object."""
         self._turns = {id(step): -turn for turn, step in enumerate(plan.steps)}
         """Priorities: of the steps that could run, the first one in the order of the plan's steps does."""
@@ -139,11 +139,16 @@ class Bench:
             return answer
         self.objects[name_of(step)] = result = readable(answer)
         self._plan.keep(step, result)
-        for one in {*self._plan.needs(step)}:
+        for one in _once_each(self._plan.needs(step)):
             self._wanted[name_of(one)] -= 1
             if not self._wanted[name_of(one)] and one.ctx is None:
                 self.objects.pop(name_of(one), None)
         return answer if id(step) in self._packed else None
+
+
+def _once_each(steps: Sequence[Step]) -> Iterable[Step]:
+    """Without repetitions. Steps may be equal by what their users say, or unhashable: they count by what they are."""
+    return {id(step): step for step in steps}.values()
 
 
 class _Given:

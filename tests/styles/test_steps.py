@@ -7,6 +7,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -514,6 +515,26 @@ def test_a_step_without_run_says_that_it_is_not_written_before_anything_runs() -
     with pytest.raises(NotImplementedError, match="run"):
         Step().materialize()
     assert ran == []
+
+
+@dataclass
+class Number(Step):
+    """Equal to another of its value, and not hashable: a dataclass is both."""
+
+    value: int
+
+    def run(self, *others: int) -> int:
+        return self.value + sum(others)
+
+
+def test_steps_may_be_dataclasses() -> None:
+    one, same = Number(1), Number(1)
+    same.name_alias, same.depends_on = "same", [one, one]
+    head = Number(10)
+    head.name_alias, head.depends_on = "head", (one, same)
+    assert one == same
+    assert head.materialize() == head.materialize(executor="processes", processes=1) == 14
+    assert head.execution_plan().splitlines()[2:] == [" [x] (>) Number", " [x] (>) same", " [x] (H) head"]
 
 
 @pytest.mark.parametrize(
