@@ -11,12 +11,13 @@ promised a Broker. From then on:
 The first is soon over: it is promised soon, and what comes before it in the order of the queues still goes first. The
 others let something lie idle until enough has come together, and nobody knows for how long: these are promised only to
 what is really old, and then only higher priority goes first. Promises are made anew again and again, for those that
-have waited longest, one per Broker. They are no facts: a Router that begins anew makes new ones.
+have waited longest, one per Broker. They are no facts: a Router that begins anew makes new ones. Whoever waits because
+of one is told (`reasons`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from .items import Item, State
@@ -37,7 +38,7 @@ LANES_PER_SECOND = 4000
 
 
 class Promise:
-    __slots__ = ("aged", "item", "key", "lane", "queue", "since")
+    __slots__ = ("aged", "item", "key", "lane", "made", "queue", "since")
 
     def __init__(self, queue: RunQueue, item: Item, now: float) -> None:
         self.queue = queue
@@ -47,6 +48,14 @@ class Promise:
         self.aged = self.since + AGED <= now
         self.lane = queue.lane
         self.key = queue.key
+        self.made = now
+        """Since when it is given, however often that was said again."""
+
+    def goes_on(self, before: Promise | None) -> Promise:
+        """It may be what was promised before."""
+        if before is not None and before.item is self.item:
+            self.made = before.made
+        return self
 
     @property
     def stands(self) -> bool:
@@ -83,9 +92,42 @@ class Promises:
             held = self._by_limit.get(name)
             if held is None or not held.stands or held.lane.shape.limits == aisle.kind.limits:
                 continue
-            if self._queues.used.get(name, 0) + 1 >= self._queues.limits.get(name, 0):
+            if self._is_last(name):
                 return held
         return None
+
+    def _is_last(self, limit: str) -> bool:
+        """Is there one slot of this limit left, at most?"""
+        return self._queues.used.get(limit, 0) + 1 >= self._queues.limits.get(limit, 0)
+
+    # Telling of them --------------------------------------------------------------------------------------------
+
+    def keeps(self, broker: BrokerMember, queue: RunQueue) -> Promise | None:
+        """What this Broker keeps a place for, that would do for this queue: a slot, or resources."""
+        promise, lane = self.of(broker), queue.lane
+        if promise is None or promise.queue is queue or promise.goes_after(queue):
+            return None
+        if self._queues.limits_free(promise.lane.shape) and broker.has_room(promise.lane):
+            return promise
+        if broker.has_role(lane.shape.role) and not broker.has_role(lane.shape.role, beside=promise.lane.shape.role):
+            return promise
+        enough = broker.has_resources(lane) and not broker.has_resources(lane, promise.lane)
+        return promise if enough else None
+
+    def holds(self, queue: RunQueue) -> tuple[str, Promise] | None:
+        """A limit that is not taken, and is held for others."""
+        for name in queue.lane.shape.limits:
+            held = self._by_limit.get(name)
+            if held is None or not held.stands or held.queue is queue or held.goes_after(queue):
+                continue
+            if held.lane.shape.limits != queue.lane.shape.limits and self._is_last(name):
+                return name, held
+        return None
+
+    def given(self, item: Item) -> Iterator[tuple[str, Promise]]:
+        """Brokers (by identity) and limits of which a place is promised to this item."""
+        for promises in (self._by_broker, self._by_limit):
+            yield from ((name, one) for name, one in promises.items() if one.item is item and one.stands)
 
     # Making them ------------------------------------------------------------------------------------------------
 
@@ -94,7 +136,8 @@ class Promises:
         if now < self._next:
             return
         self._next = now + EVERY + len(self._queues.lanes) / LANES_PER_SECOND
-        before, self._by_broker, self._by_limit = self._by_broker, {}, {}
+        before, self._by_broker = self._by_broker, {}
+        held, self._by_limit = self._by_limit, {}
         free = [broker for broker in brokers if not broker.draining]
         for promise in self._overdue(now):
             if not free and not promise.lane.shape.limits:
@@ -102,11 +145,11 @@ class Promises:
             able = [broker for broker in free if promise.lane in broker.lanes]
             if not self._queues.limits_free(promise.lane.shape):
                 if promise.aged and able:
-                    self._hold_limits(promise)
+                    self._hold_limits(promise, held)
                 continue
             chosen = self._best(able, promise, before)
             if chosen is not None:
-                self._by_broker[chosen.identity] = promise
+                self._by_broker[chosen.identity] = promise.goes_on(before.get(chosen.identity))
                 free.remove(chosen)
 
     def _overdue(self, now: float) -> list[Promise]:
@@ -119,11 +162,11 @@ class Promises:
         found.sort(key=lambda one: one[:2])
         return [promise for *_, promise in found]
 
-    def _hold_limits(self, promise: Promise) -> None:
+    def _hold_limits(self, promise: Promise, held: dict[str, Promise]) -> None:
         names = self._queues.counted(promise.lane.shape)
         if len(names) > 1:
             for name in names:
-                self._by_limit.setdefault(name, promise)
+                self._by_limit.setdefault(name, promise.goes_on(held.get(name)))
 
     def _best(self, able: Iterable[BrokerMember], promise: Promise, before: dict[str, Promise]) -> BrokerMember | None:
         """Where it lacks least; where it was promised before, if nothing speaks against that."""

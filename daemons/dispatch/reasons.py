@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from ...pipeline.requirement import wanted
 from .items import Item, State
-from .queues import Lane, Shape
+from .queues import Lane, RunQueue, Shape
 
 if TYPE_CHECKING:
     from .cluster import Cluster
     from .members import BrokerMember
+    from .promises import Promise
 
 NAMED = 3
 """Things that are named one by one; of more there is a number."""
@@ -26,7 +27,9 @@ def why_waiting(cluster: Cluster, item: Item) -> str:
         return why
     if item.state is State.HELD:
         return _why_held(cluster, item)
-    return why_queued(cluster, Shape.of(item.ready))
+    why = why_queued(cluster, Shape.of(item.ready), item.queue)
+    given = [_promised(cluster, name, promise) for name, promise in cluster.queues.promises.given(item)]
+    return f"{_few(given)}; {why}" if given else why
 
 
 def _why_held(cluster: Cluster, item: Item) -> str:
@@ -38,8 +41,15 @@ def _why_held(cluster: Cluster, item: Item) -> str:
     return f"after the Router's restart, a Broker that has not come back may still run it: for {until:.1f} s at most"
 
 
-def why_queued(cluster: Cluster, shape: Shape) -> str:
-    """Why nothing of this shape is granted."""
+def _promised(cluster: Cluster, name: str, promise: Promise) -> str:
+    """What an item is promised."""
+    broker = cluster.brokers.get(name)
+    what = f"the next place on {broker.place}" if broker is not None else f"the limit {name}"
+    return f"{what} is promised to it, for {cluster.now - promise.made:.1f} s now"
+
+
+def why_queued(cluster: Cluster, shape: Shape, queue: RunQueue | None = None) -> str:
+    """Why nothing of this shape is granted, or nothing that waits in this queue."""
     queues, brokers = cluster.queues, list(cluster.brokers.values())
     limits = queues.counted(shape)
     unknown = [name for name in limits if name not in queues.limits]
@@ -56,7 +66,32 @@ def why_queued(cluster: Cluster, shape: Shape) -> str:
         return f"the limit {', '.join(full)} is taken{_held_by(brokers, limits)}"
     if all(broker.draining for broker in able):
         return f"every Broker that could run it is draining: {_few(broker.place for broker in able)}"
-    return f"every Broker that could run it is busy: {_few(_load(broker) for broker in able)}"
+    held = queues.promises.holds(queue) if queue is not None else None
+    if held is not None:
+        name, promise = held
+        return f"the limit {name} ({queues.used[name]} of {queues.limits[name]}) is {_kept(cluster, promise)}"
+    return _why_busy(cluster, able, queue)
+
+
+def _why_busy(cluster: Cluster, able: list[BrokerMember], queue: RunQueue | None) -> str:
+    promises = cluster.queues.promises
+    kept = {broker.place: promises.keeps(broker, queue) for broker in able} if queue is not None else {}
+    loads = [_load(broker) for broker in able if kept.get(broker.place) is None]
+    places = [f"{place} is {_kept(cluster, promise)}" for place, promise in kept.items() if promise is not None]
+    if not places:
+        return f"every Broker that could run it is busy: {_few(loads)}"
+    return f"every Broker that could run it is busy, or keeps its next place: {_few([*places, *loads])}"
+
+
+def _kept(cluster: Cluster, promise: Promise) -> str:
+    """For whom something is kept, and since when."""
+    shape, seconds = promise.lane.shape, cluster.now - promise.made
+    needs = ", ".join([str(shape), *(f"limit {name}" for name in shape.limits)])
+    return f"promised to {_named(promise.item)}, which needs {needs}, for {seconds:.1f} s now"
+
+
+def _named(item: Item) -> str:
+    return f"{item.ready.job}{list(item.ready.path) or ''} of run {item.run.id[:8]}"
 
 
 def _load(broker: BrokerMember) -> str:
@@ -66,7 +101,7 @@ def _load(broker: BrokerMember) -> str:
 def _held_by(brokers: Iterable[BrokerMember], limits: Iterable[str]) -> str:
     wanted_limits = set(limits)
     holders = [
-        f"{item.ready.job}{list(item.ready.path) or ''} of run {item.run.id[:8]} on {broker.place}"
+        f"{_named(item)} on {broker.place}"
         for broker in brokers
         for item in broker.leases.values()
         if item.ready.needs is not None and wanted_limits.intersection(item.ready.needs.limits)

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from dispatching import World, restarted
 
+from headrace.daemons.dispatch.promises import AGED, EVERY, OVERDUE
 from headrace.daemons.dispatch.queues import Shape
 from headrace.daemons.dispatch.reasons import why_queued, why_waiting
-from headrace.daemons.protocol import Control, Enqueue
+from headrace.daemons.protocol import Beat, Control, Credit, Enqueue
 from headrace.pipeline.task import COMMAND, Needs, Ready
 
 
@@ -103,3 +104,70 @@ def test_what_its_own_run_holds_back_is_told_before_all_else(world: World) -> No
     world.submit("r1", max_active=1)
     world.enqueue("r1", "A", "B")
     assert waits(world, "r1", "B") == "max_active=1 of its run are running"
+
+
+# Promises ------------------------------------------------------------------------------------------------------------
+
+
+def pass_by(world: World, seconds: float) -> None:
+    """Time, in which everybody is heard of."""
+    for _ in range(int(seconds / 0.5)):
+        world.later(0.5)
+        world.say("broker", Beat(world.now, 0, tuple(world.dispatch.cluster.brokers["broker"].leases)))
+        world.say("pipeliner", Beat(world.now))
+
+
+def test_a_slot_that_is_promised_to_another_job_is_told_with_that_job_its_run_and_since_when() -> None:
+    world = World()
+    world.broker(slots=1, credit=0, resources={"gpu": 1.0})
+    world.pipeliner()
+    for run in ("r1", "r2"):
+        world.submit(run)
+    enqueue(world, "r1", job("G", resources={"gpu": 1.0}), job("H", resources={"gpu": 1.0}))
+    enqueue(world, "r2", job("plain"))
+    busy = "every Broker that could run it is busy: host/broker runs 0 on 1 slots"
+    assert waits(world, "r2", "plain") == waits(world, "r1", "G") == busy
+    pass_by(world, OVERDUE + 0.5)
+    promised = world.dispatch.cluster.queues.promises.of(world.dispatch.cluster.brokers["broker"])
+    assert promised is not None
+    began = promised.made
+    pass_by(world, 3.0)
+    held = f"for {world.now - began:.1f} s now"
+    assert waits(world, "r1", "G") == f"the next place on host/broker is promised to it, {held}; {busy}"
+    kept = f"host/broker is promised to G of run r1, which needs worker W, 1 gpu, {held}"
+    assert waits(world, "r2", "plain") == f"every Broker that could run it is busy, or keeps its next place: {kept}"
+    assert waits(world, "r1", "H") == busy, "it stands behind it in the same queue"
+
+
+def test_what_goes_before_a_promise_or_shares_nothing_with_it_is_not_told_of_it() -> None:
+    world = World()
+    world.broker(slots=4, resources={"cpu": 8.0})
+    world.pipeliner()
+    for run in ("first", "r1", "r2"):
+        world.submit(run)
+    enqueue(world, "r1", job("long", resources={"cpu": 1.0}), job("ALL", resources={"cpu": 8.0}))
+    pass_by(world, AGED + OVERDUE + EVERY)
+    world.say("broker", Credit(0, 0, world.assigned()[-1].lease))
+    enqueue(
+        world, "r2", job("one", resources={"cpu": 1.0}), job("plain"), job("urgent", resources={"cpu": 1.0}, priority=9)
+    )
+    assert "is promised to ALL of run r1, which needs worker W, 8 cpu, for" in waits(world, "r2", "one")
+    for name in ("plain", "urgent"):
+        assert waits(world, "r2", name) == "every Broker that could run it is busy: host/broker runs 1 on 4 slots"
+
+
+def test_a_limit_that_is_held_for_another_job_is_told_with_that_job() -> None:
+    world = World(limits={"a": 1, "b": 1})
+    world.broker(slots=4)
+    world.pipeliner()
+    for run in ("r1", "r2"):
+        world.submit(run)
+    enqueue(world, "r1", job("b", limits=("b",)), job("BOTH", limits=("a", "b")))
+    pass_by(world, AGED + OVERDUE)
+    enqueue(world, "r2", job("A", limits=("a",)))
+    told = waits(world, "r2", "A")
+    assert told.startswith(
+        "the limit a (0 of 1) is promised to BOTH of run r1, which needs worker W, limit a, limit b, for"
+    )
+    assert waits(world, "r1", "BOTH").startswith("the limit a is promised to it, for")
+    assert "; the limit b (1 of 1) is taken by b of run r1 on host/broker" in waits(world, "r1", "BOTH")
