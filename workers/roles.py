@@ -33,6 +33,8 @@ _EXPRESSION = frozenset("&|!(), ")
 
 def role(name: str) -> Callable[[F], F]:
     """Make a function the worker of a role. It stays the function that it is."""
+    if callable(name):
+        raise ConfigError(f"@role is given the name of the role: write @role({getattr(name, '__name__', 'encode')!r})")
     if not isinstance(name, str) or not name or not _EXPRESSION.isdisjoint(name):
         raise ConfigError(f"@role({name!r}): a role is named by one word, such as 'encode'")
 

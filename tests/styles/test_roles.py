@@ -82,6 +82,14 @@ def test_what_an_action_is_given_is_its_own_and_nothing_else() -> None:
     assert run.results == {"Action1": {"a": 1}, "Action2": {}}
 
 
+def test_a_role_without_its_name_says_what_to_write() -> None:
+    def encode() -> None:
+        pass
+
+    with pytest.raises(ConfigError, match=r"write @role\('encode'\)"):
+        role(encode)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["", "a b", "!slow", "a&&b", 7])
 def test_a_role_is_named_by_one_word(name: Any) -> None:
     with pytest.raises(ConfigError, match="a role is named by one word"):
