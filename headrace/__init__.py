@@ -30,11 +30,16 @@ _WHERE = {
     "worker": "workers.functions",
 }
 
+_PARTS = frozenset({"alfscript", "blocks", "jobmap", "steps", "stores"})
+"""Modules that `import headrace` alone is enough for: `headrace.jobmap.run(...)`."""
+
 __all__ = [*sorted(_WHERE), "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
+    if name in _PARTS:
+        return import_module(f".{name}", __name__)
     try:
         module = import_module(f".{_WHERE[name]}", __name__)
     except KeyError:
