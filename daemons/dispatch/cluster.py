@@ -6,7 +6,7 @@ The parts of the machine (`admission`, `tracking`, `leasing`) share it. Facts an
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -82,6 +82,10 @@ class Cluster:
         self.rest_on = last
         """Grants rest on this fact. On most facts they do not: what may start follows from what is on disk. But the
         work of a Broker that was given up must not go to another while the next epoch could believe the first one."""
+        self._held: deque[tuple[int, list[Send]]] = deque()
+        """Grants that rest on a fact which is not on disk, in order, with that fact. They wait here, and not with what
+        else waits for the disk, to be let go when their Broker greets anew: what it does not list is not there, and
+        must not come after its greeting."""
         self.began_at = now
         self.rules = rules
         self.welcome = welcome
@@ -200,9 +204,8 @@ class Cluster:
 
     def flush(self) -> list[RouterEffect]:
         """End of the turn: grant what can be granted, tell what has happened."""
-        if self.queues.size:
-            rests = self.rest_on > self.synced
-            self._effects += self.grants.distribute(self.brokers.values(), self.now, rests=rests)
+        if self.queues.size or self._held:
+            self._grant()
         self._effects += self.recalls.due(self.brokers.values(), self.now)
         if self.recalls.look_at < self._look_at or self._look_at <= self.now:
             self._look_at = self.recalls.look_at
@@ -223,6 +226,18 @@ class Cluster:
             self.send(client, Endings("", ends))
         effects, self._effects, self._news, self._ends, self.answered = self._effects, [], {}, {}, {}
         return effects
+
+    def _grant(self) -> None:
+        """In the order of their leases: what is granted later must not arrive before what has to wait."""
+        if self.queues.size and (grants := self.grants.distribute(self.brokers.values(), self.now)):
+            self._held.append((self.rest_on, grants))
+        while self._held and self._held[0][0] <= self.synced:
+            self._effects += self._held.popleft()[1]
+
+    def let_go(self, broker: str) -> None:
+        """Nothing that was granted to it and did not leave is to leave any more."""
+        for _, grants in self._held:
+            grants[:] = [grant for grant in grants if grant.peer != broker]
 
     # Invariants -------------------------------------------------------------------------------------------------
 

@@ -87,8 +87,7 @@ class Grants:
         self._queues = queues
         self._results = results
 
-    def distribute(self, brokers: Collection[BrokerMember], now: float, *, rests: bool = False) -> list[Send]:
-        """`rests`: on facts that are not on disk yet."""
+    def distribute(self, brokers: Collection[BrokerMember], now: float) -> list[Send]:
         self._queues.promises.look(brokers, now)
         open_ones = [broker for broker in brokers if broker.lanes and not broker.draining]
         granted: dict[str, tuple[BrokerMember, list[Item]]] = {}
@@ -97,7 +96,7 @@ class Grants:
             turn.sort(key=lambda broker: -broker.free)
             while turn:
                 turn = [broker for broker in turn if self._fill(broker, prefetch, granted, now)]
-        return [Send(broker.identity, self._message(items), rests) for broker, items in granted.values()]
+        return [Send(broker.identity, self._message(items), rests=False) for broker, items in granted.values()]
 
     def _fill(
         self, broker: BrokerMember, prefetch: bool, granted: dict[str, tuple[BrokerMember, list[Item]]], now: float

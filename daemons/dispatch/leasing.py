@@ -83,6 +83,7 @@ class Leasing:
             logger.info("Broker %s joined with %d slots", hello.place, card.slots)
         else:
             cluster.queues.remove_broker(broker)
+            cluster.let_go(peer)
             broker.rejoin(session, card, cluster.now)
         broker.place, broker.hellos = hello.place, hello.count
         broker.workers = STEPS | frozenset(card.workers) | ({COMMAND} if card.commands else frozenset())
@@ -233,6 +234,7 @@ class Leasing:
         self._greetings.pop(broker.identity, None)
         self._await_no_more(broker.identity)
         self.cluster.recalls.forget(broker)
+        self.cluster.let_go(broker.identity)
         self.cluster.queues.remove_broker(broker)
         logger.info("Broker %s is gone: %s", broker.place, why)
         self.cluster.record(None, Unregistered(broker.identity, self.cluster.wall, why))

@@ -36,7 +36,15 @@ class World:
         self.asked: list[RouterEffect] = []
 
     def flush(self) -> None:
-        for effect in self.dispatch.flush():
+        """The end of a turn, and of the next one: no grant has to wait for the disk any more. That facts are on it, and
+        can be read, a test says by `on_disk`."""
+        self._carry_out(self.dispatch.flush())
+        self.dispatch.cluster.synced = self.dispatch.cluster.last
+        self._carry_out(self.dispatch.flush())
+        self.dispatch.validate()
+
+    def _carry_out(self, effects: list[RouterEffect]) -> None:
+        for effect in effects:
             match effect:
                 case Record():
                     self.records.append(effect)
@@ -44,7 +52,6 @@ class World:
                     self.sent.append((effect.peer, effect.message))
                 case _:
                     self.asked.append(effect)
-        self.dispatch.validate()
 
     def say(self, peer: str, *messages: Any, session: str = "s") -> None:
         for message in messages:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from headrace.pipeline.definition import Definition, Node
 from headrace.pipeline.facts import Accepted, Parent, Returned
 from headrace.pipeline.subruns import COLLECT
 from headrace.pipeline.task import Assignment
@@ -15,16 +16,26 @@ if TYPE_CHECKING:
     from .history import Begun, History, RunView
 
 
+def node_of(definition: Definition, job: str) -> Node | None:
+    """A job of a definition, or a hook of its run."""
+    if job.startswith("hook:"):
+        return definition.hooks.get(job.removeprefix("hook:"))  # type: ignore[call-overload,no-any-return]
+    return next((one for one in definition.nodes if one.name == job), None)
+
+
 def opened(history: History, fact: Accepted, place: Parent) -> None:
     """By an attempt that has not ended, of a run that goes on; with the priority and the time that its job has."""
     history.note("a sub-run was opened")
     above = history.runs.get(place.run)
-    if above is None or above.finished is not None or above.now.cancelled:
+    if above is None or above.finished is not None or _is_stopped(above, place):
         raise Violation("sub-runs", f"{fact}, and the run above is {above}")
     ended = [line.fact for line in above.lines((place.run, place.round, place.job, place.path))]
     if place.round != above.now.number or place.attempt != len(ended) + 1:
         raise Violation("sub-runs", f"{fact}, and its job has ended by {ended}")
-    (node,) = [one for one in history.specs[place.run].definition.nodes if one.name == place.job]
+    if place.hook:
+        history.note("a hook that is a sub-run was opened")
+    node = node_of(history.specs[place.run].definition, place.job)
+    assert node is not None, place
     priority = above.options.priority + node.priority
     if (fact.options.priority, fact.options.deadline) != (priority, node.timeout):
         raise Violation("sub-runs", f"{fact}, and its job has priority {priority} and {node.timeout} s")
@@ -49,7 +60,7 @@ def granted(history: History, view: RunView, one: Assignment) -> None:
     if view.now.cancelled:
         return
     for run, below in [(view, None), *_above(history, view)]:
-        if below is not None and run.now.cancelled and not below.hook:
+        if below is not None and _is_stopped(run, below):
             raise Violation("G16 cancel", f"{one} is granted, and run {run.id} above is cancelled")
         if run.paused and not run.now.cancelled:
             raise Violation("pause", f"{one} is granted while run {run.id} is paused")
@@ -65,6 +76,11 @@ def begins(history: History, begun: Begun) -> None:
     done = child is not None and child.finished is not None and child.finished.verdict == "success"
     if child is None or not done or child.now.finished_seq > history.synced:
         raise Violation("sub-runs", f"{begun} collects the results of {child}, whose end is not on disk")
+
+
+def _is_stopped(above: RunView, place: Parent) -> bool:
+    """Of what was cancelled the hooks still come; a cancel of what is ending is about these."""
+    return bool(above.now.shortened if place.hook else above.now.cancelled)
 
 
 def _above(history: History, view: RunView) -> Iterator[tuple[RunView, Parent]]:

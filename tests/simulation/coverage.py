@@ -11,6 +11,7 @@ NEEDED = (
     *(f"fault link.cut {way}, {what}" for way in ("both", "to", "from") for what in ("held", "lost")),
     *(f"fault router.kill {when}" for when in ("at any moment", "between two sends", "before", "written", "synced")),
     *("fault router.kill when a Broker is given up", "fault link.stray", "fact Returned lost, uncharged"),
+    *("a hook that is a sub-run was opened", "the results of a sub-run were collected"),
     *("fault store.down: users", "fault store.down: values"),
     *(
         f"a user's {verb}"

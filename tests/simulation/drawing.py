@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from headrace.pipeline.definition import Definition, GatherRule, Node, RetryRule, RunOptions, pack_definition
+from headrace.pipeline.definition import Definition, GatherRule, HookKind, Node, RetryRule, RunOptions, pack_definition
 
 from .faults import draw_faults
 from .pipelines import (
     ENDLESS,
     KEY,
+    KINDS,
     LIMIT,
     MEDIUM,
     RESOURCE,
@@ -293,7 +294,11 @@ def _below(random: Random, drawn: Scenario) -> Scenario:
         behaviours[node.name] = _quick(random, node)
     edges = ((0, 1, "order" if job.bind == "store" else "value"), (1, 2, "value"))
     policy = random.choice(["fail", "block"])
-    definition = Definition(nodes=(first, job, last), edges=edges, on_error=policy)  # type: ignore[arg-type]
+    hooks: dict[HookKind, Node] = {}
+    for kind in random.sample(KINDS, random.choice([0, 0, 1, 2])):
+        inside = pack_definition(_inner(random, f"hook.{kind}", behaviours, False))
+        hooks[kind] = Node(name=kind, kind="pipeline", definition=inside)
+    definition = Definition(nodes=(first, job, last), edges=edges, on_error=policy, hooks=hooks)  # type: ignore[arg-type]
     run = RunSpec("run00", definition, behaviours, RunOptions(priority=random.choice([0, 2])), SMALL)
     actions = [Action(0.3, 0, "submit", ("run00",))]
     for verb in random.sample(["cancel", "pause", "retry", "again", "prune"], random.choice([0, 1, 2])):

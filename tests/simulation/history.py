@@ -179,6 +179,8 @@ class History:
         """By run: when its submission was answered."""
         self.live_leases: Any = None
         """Asks the Router which leases it counts as live."""
+        self.asked_back: Any = None
+        """Asks the Router which leases it wants to end, or to have back."""
         self.router_wall: Any = None
         """The wall clock of the Router's machine."""
         self.pruned: dict[str, int] = {}
@@ -283,12 +285,13 @@ class History:
         """A job that is a pipeline: what its run has to do stands in the run above."""
         assert fact.parent is not None
         spec = self.specs[fact.parent.run]
-        (node,) = [one for one in spec.definition.nodes if one.name == fact.parent.job]
-        definition = unpack_definition(node.definition or b"")
+        node = below.node_of(spec.definition, fact.parent.job)
+        definition = unpack_definition((node.definition if node is not None else None) or b"")
         self.specs[fact.run] = RunSpec(fact.run, definition, spec.behaviours, fact.options, data)
 
     def _is_below(self, run: str, job: str) -> bool:
-        return any(node.name == job and node.kind == "pipeline" for node in self.specs[run].definition.nodes)
+        node = below.node_of(self.specs[run].definition, job)
+        return node is not None and node.kind == "pipeline"
 
     def _check_record(self, record: Record) -> None:
         fact = record.fact
@@ -483,6 +486,8 @@ class History:
             view = self.runs.get(one.run)
             if view is None or view.finished is not None:
                 raise Violation("G3 one end", f"{one} is granted, and its run is over")
+            if one.lease in self.asked_back():
+                continue  # it was granted before, waited for the disk, and is followed by what takes it back
             if view.now.shortened or (view.now.cancelled and not one.hook):
                 raise Violation("G16 cancel", f"{one} is granted after the cancel")
             if None in self.switched or (one.needs is not None and one.needs.role in self.switched):

@@ -19,6 +19,7 @@ from headrace.daemons import broker as broker_module
 from headrace.daemons import pipeliner as pipeliner_module
 from headrace.daemons import router as router_module
 from headrace.daemons.dispatch.cluster import Rules
+from headrace.daemons.dispatch.items import State
 from headrace.daemons.protocol import (
     Credit,
     FromRouter,
@@ -227,6 +228,7 @@ class RouterHost(Host):
         self._listen()
         world.history.restart()
         world.history.live_leases = self.live_leases
+        world.history.asked_back = self.asked_back
         self.wake()
 
     def _listen(self) -> None:
@@ -312,6 +314,10 @@ class RouterHost(Host):
 
     def live_leases(self) -> set[int]:
         return {lease for one in self.dispatch.cluster.brokers.values() for lease in one.leases}
+
+    def asked_back(self) -> set[int]:
+        held = [item for one in self.dispatch.cluster.brokers.values() for item in one.leases.values()]
+        return {item.lease for item in held if item.state is not State.LEASED}
 
     def turn(self) -> float:
         router, poller = self.router, self.poller

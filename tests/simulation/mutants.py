@@ -633,6 +633,19 @@ def _warden_is_charged() -> list[Change]:
     return _wrap(slots.Slots, "_down", make)
 
 
+def _overtakes_what_waits() -> list[Change]:
+    def grant(self: Any) -> None:
+        grants = self.grants.distribute(self.brokers.values(), self.now)
+        if self.rest_on > self.synced:
+            self._held.append((self.last, grants))
+        else:
+            self._effects += grants
+        while self._held and self._held[0][0] <= self.synced:
+            self._effects += self._held.popleft()[1]
+
+    return [(cluster.Cluster, "_grant", grant)]
+
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "an ended instance is adopted", "Epoch, lease, adoption", "adopted unless its instance has ended", _adopt_ended
@@ -818,6 +831,18 @@ MUTANTS: tuple[Mutant, ...] = (
         "Commit",
         "nothing derived from an unsynced fact leaves",
         _rests_on_nothing(below.Below, "_collect"),
+    ),
+    Mutant(
+        "grants come after a new greeting",
+        "Level-triggered",
+        "the whole state, as it is now",
+        lambda: [(cluster.Cluster, "let_go", _nothing)],
+    ),
+    Mutant(
+        "grants overtake others that wait for the disk",
+        "Level-triggered",
+        "one missing behind an acknowledged number",
+        _overtakes_what_waits,
     ),
     Mutant("a cancel stays above", "Sub-runs", "a cancel flows down", _cancels_above_only),
     Mutant("a pause stays above", "Sub-runs", "a pause flows down", _pauses_above_only),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from headrace.pipeline.definition import Definition, Node, RunOptions
+from headrace.pipeline.definition import Definition, Node, RunOptions, pack_definition
 
 from .pipelines import ENDLESS, LIMIT, RESOURCE, plain_run
 from .scenario import Action, Behaviour, BrokerSpec, Fault, RunSpec, Scenario
@@ -133,7 +133,33 @@ def _crowded(random: Random, drawn: Scenario) -> Scenario:
     return replace(drawn, runs=(many, one), actions=actions, faults=(), brokers=(SLOTS,), limits=limits, window=2000)
 
 
-THEMES = (_given_up, _given_up, _given_up, _strays, _strays, _cleaning, _rolling, _crowded)
+def _slow_ends(random: Random, drawn: Scenario) -> Scenario:
+    """Many sub-runs end on a slow disk, and what follows has to wait for it; meanwhile Brokers greet anew."""
+    inside = Definition(nodes=(Node(name="n1.0", worker="W"),))
+    nodes = (
+        Node(name="n0", worker="W", spread=True),
+        Node(name="n1", kind="pipeline", bind="args", definition=pack_definition(inside)),
+        Node(name="n2", worker="W"),
+    )
+    count = random.choice([2, 4, 8])
+    behaviours = {
+        "n0": Behaviour(0.05, lengths=(count,)),
+        "n1": Behaviour(random.choice([0.1, 0.5])),
+        "n1.0": Behaviour(random.choice([0.02, 0.2])),
+        "n2": Behaviour(0.3),
+    }
+    definition = Definition(nodes=nodes, edges=((0, 1, "value"),))
+    runs = tuple(RunSpec(f"run{n:02d}", definition, behaviours) for n in range(2))
+    faults = [
+        Fault("disk.slow", 0.3 + random.random(), 0, 10.0, random.choice([1, 1, 3])),
+        Fault("weather", 0.2, 0, 12.0, random.choice([2, 3])),
+        *(Fault("link.cut", 1.0 + random.random() * 8, random.randrange(2), 0.3, 0, "from") for _ in range(3)),
+    ]
+    submit = Action(0.3, 0, "submit", ("run00", "run01"))
+    return replace(drawn, runs=runs, actions=(submit,), faults=_ordered(faults), brokers=(SLOTS, SLOTS))
+
+
+THEMES = (_given_up, _given_up, _given_up, _strays, _strays, _cleaning, _rolling, _crowded, _slow_ends, _slow_ends)
 """Those that need more luck are more of them."""
 
 
