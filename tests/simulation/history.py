@@ -170,6 +170,8 @@ class History:
         self.leases_of: dict[Instance, list[int]] = defaultdict(list)
         """Leases under which an instance has begun."""
         self.granted: dict[int, Instance] = {}
+        self.newest: dict[str, int] = {}
+        """By Broker: the newest lease that has left for it."""
         self.handed_back: set[int] = set()
         self.fact_of: dict[int, int] = {}
         """By lease: the sequence of its fact."""
@@ -436,7 +438,7 @@ class History:
         self.note(f"said by the Router: {type(message).__name__}")
         match message:
             case Run():
-                self._grants(message)
+                self._grants(peer, message)
             case News() | Take():
                 for sequence, packed in message.facts:
                     if sequence > self.synced or self.disk.synced[sequence - 1].packed != bytes(packed):
@@ -478,8 +480,11 @@ class History:
             if sequence is None and lease in self.live_leases():
                 raise Violation("G1 nothing lost", f"lease {lease:x} is noted, not recorded, and still live")
 
-    def _grants(self, message: Run) -> None:
+    def _grants(self, peer: str, message: Run) -> None:
         for one in message.assignments:
+            if one.lease <= self.newest.get(peer, 0):
+                raise Violation("level-triggered", f"{one} leaves after {self.newest[peer]:x}: it looks like missing")
+            self.newest[peer] = one.lease
             if one.lease in self.granted:
                 raise Violation("G4 lease numbers", f"{one} is granted, and so was {self.granted[one.lease]}")
             self.granted[one.lease] = (one.run, one.round, one.job, one.path)

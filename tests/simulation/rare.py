@@ -152,8 +152,7 @@ def _slow_ends(random: Random, drawn: Scenario) -> Scenario:
     runs = tuple(RunSpec(f"run{n:02d}", definition, behaviours) for n in range(2))
     faults = [
         Fault("disk.slow", 0.3 + random.random(), 0, 10.0, random.choice([1, 1, 3])),
-        Fault("weather", 0.2, 0, 12.0, random.choice([2, 3])),
-        *(Fault("link.cut", 1.0 + random.random() * 8, random.randrange(2), 0.3, 0, "from") for _ in range(3)),
+        *(Fault("link.stray", 1.0 + random.random(), at, 9.0, 1) for at in range(2)),
     ]
     submit = Action(0.3, 0, "submit", ("run00", "run01"))
     return replace(drawn, runs=runs, actions=(submit,), faults=_ordered(faults), brokers=(SLOTS, SLOTS))
