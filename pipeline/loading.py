@@ -22,7 +22,7 @@ from typing import Any
 
 from .errors import ConfigError, UserError
 from .pipeline import Pipeline
-from .styles.files import ENDINGS, read_file
+from .styles.files import ENDINGS, of_document, read_file
 from .styles.stepgraph import heads
 
 
@@ -35,16 +35,23 @@ def load(target: str | os.PathLike[str], **options: Any) -> Pipeline:
 
 
 def as_pipeline(written: Any, **options: Any) -> Pipeline:
-    """The pipeline that something stands for, in whatever style it is written."""
+    """The pipeline that something stands for, in whatever style it is written; a map is what a JSON file holds."""
     given = {name: value for name, value in options.items() if value is not None}
+    if not is_pipeline(written) and isinstance(written, Mapping):
+        written = of_document(written)
     if not is_pipeline(written):
-        raise ConfigError(f"a {type(written).__name__} is no pipeline, and nothing that stands for one")
+        hint = "; to read a file: `headrace submit FILE`, or the `load` of its style" if _is_path(written) else ""
+        raise ConfigError(f"a {type(written).__name__} is no pipeline, and nothing that stands for one{hint}")
     if not isinstance(written, Pipeline):
         pipeline: Pipeline = written.to_pipeline(**given)
         return pipeline
     if given:
         raise ConfigError(f"{', '.join(given)}: a Pipeline has that among its own options, or on its jobs")
     return written
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike)
 
 
 def is_pipeline(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from msgspec.structs import replace
@@ -251,8 +251,10 @@ def _made(written: Any, **options: Any) -> Pipeline:
     if isinstance(written, Pipeline) and all(value is None for value in options.values()):
         return written
     from ...pipeline.loading import as_pipeline, is_pipeline
+    from ...pipeline.styles.files import form_of
 
-    return as_pipeline(written, **options) if is_pipeline(written) else cast(Pipeline, written)
+    stands_for_one = is_pipeline(written) or (isinstance(written, Mapping) and form_of(written) is not None)
+    return as_pipeline(written, **options) if stands_for_one else cast(Pipeline, written)
 
 
 def run_id(pipeline: Pipeline | str) -> str:

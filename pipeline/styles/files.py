@@ -66,14 +66,21 @@ def read_file(path: Path) -> Any:
     if form is None:
         names = KEYS if not isinstance(content, str) else ", ".join(one.name for one in FORMS)
         raise ConfigError(f"{path} is of no form that is known here: {names}")
-    module, _, function = form.reader.partition(":")
-    read = getattr(import_module(f".{module}", __package__), function)
+    read = _reader(form)
     try:
         return read(content, path) if form.wants_path else read(content)
     except DefinitionError as error:
         if type(error) is not DefinitionError:
             raise  # it has more to say than its text
         raise DefinitionError(f"{path}: {error}") from None
+
+
+def of_document(document: Any) -> Any:
+    """What a map stands for that JSON could have made of a file. Files that it names stand in the current folder."""
+    form = form_of(document)
+    if form is None:
+        raise ConfigError(f"a map of no form that is known here: {KEYS}")
+    return _reader(form)(document, Path(form.name)) if form.wants_path else _reader(form)(document)
 
 
 def form_of(content: Any, ending: str = "") -> Form | None:
@@ -84,6 +91,12 @@ def form_of(content: Any, ending: str = "") -> Form | None:
     if not isinstance(content, str):
         return None
     return next((form for form in FORMS if ending in form.endings), None)
+
+
+def _reader(form: Form) -> Callable[..., Any]:
+    module, _, function = form.reader.partition(":")
+    reader: Callable[..., Any] = getattr(import_module(f".{module}", __package__), function)
+    return reader
 
 
 def from_document(document: Any) -> Any:

@@ -2,12 +2,13 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
 from headrace.pipeline.errors import ConfigError, DefinitionError
 from headrace.pipeline.job import Job
-from headrace.pipeline.loading import load
+from headrace.pipeline.loading import as_pipeline, load
 from headrace.pipeline.pipeline import Pipeline
 
 ONE = "from headrace import Job, Pipeline\npipeline = Pipeline({Job('A'): Job('B')})\n"
@@ -152,3 +153,33 @@ def test_a_wrong_pipeline_in_a_file_is_told_as_it_is(folder):
     write(folder / "wrong.py", ONE.replace("Job('B')", "'B'"))
     with pytest.raises(DefinitionError, match="Only `Job` objects"):
         load("wrong.py")
+
+
+def a_map(path):
+    return {
+        "name": "shown",
+        "datasource": {"source": "file", "content": {"path": path}},
+        "tasks": [{"name": "in", "type": "input"}, {"name": "out", "type": "output"}],
+        "workflow": [["in", "out"]],
+    }
+
+
+def test_a_map_stands_for_what_a_json_file_of_it_would(folder):
+    job = {"Job": {"title": "j", "children": [{"Action": {"input": "x"}}, {"Action": {}}]}}
+    write(folder / "rows.json", '{"row": 1}')
+    for at, document in enumerate((job, a_map("rows.json"), WANTED.to_dict())):
+        write(folder / f"{at}.json", json.dumps(document))
+        assert as_pipeline(document).definition() == load(f"{at}.json").definition()
+    assert as_pipeline(job, priority=3).priority == 3
+
+
+@pytest.mark.parametrize("document", [{}, {"Task": {"title": "t"}}])
+def test_a_map_of_no_form_says_what_each_form_is_told_by(document):
+    with pytest.raises(ConfigError, match=r'a map of no form .* job file has the key "Job"'):
+        as_pipeline(document)
+
+
+@pytest.mark.parametrize("written", ["film.json", Path("film.json")])
+def test_the_name_of_a_file_is_no_pipeline_and_says_how_to_read_one(written):
+    with pytest.raises(ConfigError, match=r"is no pipeline.*; to read a file: .*load"):
+        as_pipeline(written)
