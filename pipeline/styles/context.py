@@ -39,6 +39,11 @@ class Context(Record):
         if META not in self:
             self[META] = Record(created_on=date.today().isoformat(), python=python_version(), **_versions())
 
+    def __copy__(self) -> Self:
+        other = type(self)(self, fingerprint=is_fingerprinted(self))
+        other.__dict__[_MADE] = dict(self.__dict__[_MADE])
+        return other
+
     def store(self, path: str | os.PathLike[str]) -> None:
         """Write it into a new folder: all of it, or nothing. Keys that begin with a dot are not stored.
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from copy import copy
 from keyword import iskeyword
-from typing import Any
+from typing import Any, Self
 
 _NO_LETTER = re.compile(r"\W")
 _DEEP = 50
@@ -42,6 +43,10 @@ class Record(dict[str, Any]):
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *(_name_of(key) for key in self if isinstance(key, str))]
+
+    def copy(self) -> Self:
+        """Another of the same kind, with the same values."""
+        return copy(self)
 
     def to_dict(self, ignore: str | Iterable[str] = ()) -> dict[str, Any]:
         """A plain dict, of plain dicts, without these keys (of the first level)."""

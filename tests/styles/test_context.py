@@ -54,7 +54,9 @@ def test_a_context_knows_when_and_with_what_it_was_made() -> None:
     assert len(meta["created_on"]) == 10
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda ctx: pickle.loads(pickle.dumps(ctx))])
+@pytest.mark.parametrize(
+    "copied", [Context.copy, copy.copy, copy.deepcopy, lambda ctx: pickle.loads(pickle.dumps(ctx))]
+)
 def test_contexts_can_be_copied(copied: Any) -> None:
     ctx = Context({"Train": {"rate": 1}}, fingerprint=True)
     other = copied(ctx)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,16 @@ def test_changed_code_is_marked_and_runs_again(ctx: Context) -> None:
     assert changed.materialize() == 2
     assert mark(changed) == " [*] (H) Train"
     assert mark(train(FIRST)(ctx=ctx)) == " [~] (H) Train"
+
+
+@pytest.mark.parametrize("copied", [Context.copy, copy.deepcopy])
+def test_a_copy_goes_its_own_way(ctx: Context, copied: Any) -> None:
+    first, second = train(FIRST), train(FIRST.replace("return 1", "return 2"))
+    first(ctx=ctx).materialize()
+    other = copied(ctx)
+    second(ctx=ctx).materialize()
+    assert mark(first(ctx=other)) == " [*] (H) Train"
+    assert mark(second(ctx=other)) == " [~] (H) Train"
 
 
 def test_the_same_code_elsewhere_is_the_same(ctx: Context) -> None:
