@@ -54,9 +54,13 @@ class Ear:
         while True:
             try:
                 near, _ = self._listener.accept()
+            except OSError:
+                return  # it was closed
+            try:
                 far = socket.create_connection(self._target, 10)
             except OSError:
-                return  # it was closed, or the Router is gone
+                near.close()  # there is no Router yet: the Broker tries again
+                continue
             threading.Thread(target=_carry, args=(near, far, bytearray()), daemon=True).start()
             threading.Thread(target=_carry, args=(far, near, self.heard), daemon=True).start()
 
