@@ -20,17 +20,20 @@ def anything_to_sweep(connection: sqlite3.Connection, now: float) -> bool:
 
 
 def sweep_slice(connection: sqlite3.Connection, now: float) -> None:
-    """One slice of one pruned run, and the answers that are too old. Inside a transaction."""
+    """One slice of what pruned runs have left, and the answers that are too old. Inside a transaction: many small runs
+    go together, because every transaction is one sync."""
     connection.execute("DELETE FROM answers WHERE at < ?", (now - REMEMBERED,))
-    row = connection.execute("SELECT number FROM sweeps LIMIT 1").fetchone()
-    if row is not None:
-        _sweep_run(connection, row[0])
+    left = SLICE
+    while left > 0 and (row := connection.execute("SELECT number FROM sweeps LIMIT 1").fetchone()) is not None:
+        left -= _sweep_run(connection, row[0], left) + 1
 
 
-def _sweep_run(connection: sqlite3.Connection, number: int) -> None:
+def _sweep_run(connection: sqlite3.Connection, number: int, most: int) -> int:
+    """The number of facts of this run that are gone now; all of them when there are fewer than may go."""
     chosen = "SELECT seq FROM facts INDEXED BY facts_by_run WHERE run = ? ORDER BY seq LIMIT ?"
-    gone = connection.execute(f"DELETE FROM facts WHERE seq IN ({chosen})", (number, SLICE)).rowcount
+    gone = connection.execute(f"DELETE FROM facts WHERE seq IN ({chosen})", (number, most)).rowcount
     connection.execute("UPDATE meta SET value = value + ? WHERE name = 'pruned'", (gone,))
-    if gone < SLICE:
+    if gone < most:
         connection.execute("DELETE FROM inputs WHERE number = ?", (number,))
         connection.execute("DELETE FROM sweeps WHERE number = ?", (number,))
+    return gone

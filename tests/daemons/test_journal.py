@@ -518,6 +518,18 @@ def test_a_pruned_run_leaves_a_tombstone_and_nothing_else(journal: Journal, stor
     last.close()
 
 
+def test_small_pruned_runs_are_swept_together(journal: Journal, story: Story) -> None:
+    runs = [f"run{number}" for number in range(50)]
+    for run in runs:
+        story.accept(run)
+        journal.commit([Record(journal.last + 1, run, Finished(9.0, "success"))])
+    journal.prune(runs)
+    assert journal.sweep() and not journal.sweep()
+    (left,) = journal._connection.execute("SELECT count(*) FROM facts WHERE run > 0").fetchone()
+    assert left == 0
+    reopened(journal).close()
+
+
 def test_a_large_pruned_run_is_swept_in_slices_and_a_restart_goes_on(journal: Journal, story: Story) -> None:
     story.accept()
     count = SLICE * 2
