@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .cachenotes import CacheNotes
+from .checks import whole
 from .compile import compile_pipeline, data_of, options_of
 from .definition import Definition, RunOptions, pack_definition
 from .errors import ConfigError
@@ -78,6 +79,7 @@ def run_pipeline(
     """
     from ..workers.local import LocalWorkers
 
+    whole(0)("run", "processes", processes)
     if pipeline.after:
         raise ConfigError("a local run cannot wait for others (`after`): start it when they have ended")
     definition = compile_pipeline(pipeline)

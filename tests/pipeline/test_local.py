@@ -363,6 +363,12 @@ def test_a_deadline_ends_the_run():
     assert children() == []
 
 
+@pytest.mark.parametrize("processes", [-1, "2", 1.5, None, True])
+def test_a_number_of_processes_that_cannot_be_is_refused_before_anything_runs(processes):
+    with pytest.raises(ValueError, match="run: processes must be a whole number from 0 on, not"):
+        Pipeline({Job("Explode"): None}).run(workers=[Explode], processes=processes)
+
+
 def test_processes_run_jobs_side_by_side_with_the_same_results(tmp_path):
     @worker
     def meet():
