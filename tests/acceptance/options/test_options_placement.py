@@ -152,3 +152,19 @@ def test_explain_names_who_holds_a_limit_and_how_long_a_backoff_lasts(there: Any
     assert "as attempt 2" in manager.explain(later)
     manager.cancel(later)
     assert manager.wait(later, 30).state == "cancelled"
+
+
+def test_explain_names_the_job_to_which_a_place_is_promised(there: Any, tmp_path: Path) -> None:
+    manager, until = there.manager, there.daemons.until
+    file = tmp_path / "go"
+    blockers = {Job("wait_for_file", {"file": str(file)}, name=f"blocker{number}"): None for number in range(5)}
+    blocking = manager.start(Pipeline(blockers))
+    until(lambda: set(manager.status(blocking).states.values()) == {"running"}, what="every slot is taken")
+    large = manager.start(Pipeline({Job("one", name="large", resources={"cpu": 2}): None}))
+    small = manager.start(Pipeline({Job("one", name="small", resources={"cpu": 1}): None}))
+    kept = f"is promised to large of run {large[:8]}, which needs worker one, 2 cpu, for "
+    until(lambda: kept in manager.explain(small, "small"), what="a place is promised to the older run")
+    until(lambda: "is promised to it, for " in manager.explain(large, "large"), what="who it is promised to is told")
+    file.touch()
+    for run in (blocking, large, small):
+        assert manager.wait(run, 30).state == "success"
