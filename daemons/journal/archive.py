@@ -261,10 +261,13 @@ class Archive:
         return row
 
     def _among(self, sql: str, names: Iterable[str]) -> Iterator[Row]:
+        """The last name fills up to a power of two: every text of a statement is kept compiled, and there are few."""
         wanted = list(names)
         for start in range(0, len(wanted), MANY):
             some = wanted[start : start + MANY]
-            yield from self._rows(f"{sql} ({', '.join('?' * len(some))})", *some)
+            width = min(MANY, 1 << (len(some) - 1).bit_length())
+            some += some[-1:] * (width - len(some))
+            yield from self._rows(f"{sql} ({', '.join('?' * width)})", *some)
 
     def _rows(self, sql: str, *values: Any) -> Iterator[Row]:
         """Every question goes through here: a page that cannot be read is an error about the journal, not SQLite's."""

@@ -363,6 +363,16 @@ def test_answers_are_forgotten_after_a_day(folder: Path) -> None:
 # Reading
 
 
+def test_questions_about_any_number_of_runs_are_few_statements(journal: Journal, story: Story) -> None:
+    story.accept()
+    texts: set[int] = set()
+    journal.archive.connection.set_trace_callback(lambda text: texts.add(text.count(",")))
+    for count in range(1, 300):
+        names = [RUN, *(f"{number:032}" for number in range(100, 99 + count))]
+        assert [summary.run for summary in journal.archive.known(names)] == [RUN]
+    assert len(texts) <= 9
+
+
 def test_facts_of_a_run_are_read_in_order_from_any_point(journal: Journal, story: Story) -> None:
     first = story.accept()
     story.accept(OTHER)
