@@ -17,6 +17,7 @@ from campaign import Report
 from plant import HERE, Daemon, Plant, until
 
 from headrace import Job, Pipeline
+from headrace.daemons.dispatch.cluster import Rules
 from headrace.daemons.journal.archive import Archive
 from headrace.daemons.journal.checkup import verify
 from headrace.daemons.protocol import PROTOCOL, Failed, Inbound, Submission, Submit, Submitted, decode_outbound, encode
@@ -25,9 +26,11 @@ FLOODERS = 2
 BATCH = 250
 WINDOW = 8
 """Batches of one flooder that are not answered yet."""
-OPEN_RUNS = 50_000
-"""A quarter of what a Router has room for by default: full sooner, and empty again sooner."""
-DRAINED_WITHIN = 600.0
+OPEN_RUNS = Rules().open_runs
+"""What a Router has room for by default."""
+FULL_WITHIN = 300.0
+"""Seconds in which somebody has to be told that the Router is busy."""
+DRAINED_WITHIN = 900.0
 MEGABYTE = 1 << 20
 PER_RUN = 4096
 """Bytes of the Router that one open run may cost at most, on top of its growth."""
@@ -43,26 +46,36 @@ class Flood:
     api: str
     definition: bytes
     until: float
+    """It goes on beyond that when the Router was never busy,"""
+    at_last: float
+    """up to here."""
     taken: list[str] = field(default_factory=list)
     refused: int = 0
-    offered: int = 0
+    ended: float = 0.0
+    """When it stopped to submit."""
 
     def run(self) -> None:
         with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
             socket.setsockopt(zmq.LINGER, 0)
             socket.connect(self.api)
             name, waiting, number = uuid.uuid4().hex, dict[str, list[str]](), 0
-            while time.monotonic() < self.until or (waiting and time.monotonic() < self.until + PATIENCE):
-                while len(waiting) < WINDOW and time.monotonic() < self.until:
+            while (more := self._more()) or (waiting and time.monotonic() < self.ended + PATIENCE):
+                while len(waiting) < WINDOW and more:
                     number += 1
                     runs = [uuid.uuid4().hex for _ in range(BATCH)]
                     waiting[f"{number}"] = runs
                     message = Submit(f"{number}", [Submission(run, self.definition) for run in runs], follow=False)
                     socket.send(encode(Inbound(PROTOCOL, name, "s", number, [message])))
-                    self.offered += BATCH
                 if socket.poll(200):
                     for message in decode_outbound(socket.recv_multipart()[-1]).messages:
                         self._hear(message, waiting)
+
+    def _more(self) -> bool:
+        now = time.monotonic()
+        more = now < self.until or (not self.refused and now < self.at_last)
+        if more:
+            self.ended = now
+        return more
 
     def _hear(self, message: object, waiting: dict[str, list[str]]) -> None:
         match message:
@@ -81,7 +94,9 @@ def overload(folder: Path, seconds: float = 60.0, open_runs: int = OPEN_RUNS) ->
         plant.add(plant.broker("broker1"))
         plant.joined(1)
         idle = plant.memory("router")
+        began = time.monotonic()
         floods, peak, longest = _flood(plant, seconds)
+        seconds = max(flood.ended for flood in floods) - began
         taken = [run for flood in floods for run in flood.taken]
         began = time.monotonic()
         with plant.manager() as manager:
@@ -101,7 +116,7 @@ def overload(folder: Path, seconds: float = 60.0, open_runs: int = OPEN_RUNS) ->
             problems.append(f"orphans: {left}")
     rate = len(taken) / (seconds + drained)
     figures = {
-        "runs accepted": len(taken), "runs refused as busy": refused,
+        "room for": open_runs, "runs accepted": len(taken), "runs refused as busy": refused,
         "offered a second": int((len(taken) + refused) / seconds),
         "carried out a second": int(rate), "the Router's growth in MB": (peak - idle) // MEGABYTE,
         "drained in s": round(drained, 1), "longest answer to others in s": round(longest, 2),
@@ -113,7 +128,8 @@ def overload(folder: Path, seconds: float = 60.0, open_runs: int = OPEN_RUNS) ->
 def _flood(plant: Plant, seconds: float) -> tuple[list[Flood], int, float]:
     """The floods, the Router's largest size meanwhile, and the longest that somebody else waited for an answer."""
     definition = Pipeline({Job("nothing"): None}).definition()
-    floods = [Flood(plant.api, definition, time.monotonic() + seconds) for _ in range(FLOODERS)]
+    now = time.monotonic()
+    floods = [Flood(plant.api, definition, now + seconds, now + FULL_WITHIN) for _ in range(FLOODERS)]
     threads = [threading.Thread(target=flood.run) for flood in floods]
     for thread in threads:
         thread.start()
