@@ -142,7 +142,8 @@ def test_a_verb_has_its_twin_on_the_command_line(
 
 def test_every_option_every_answer_and_every_verb_has_an_example() -> None:
     names = {re.split(r"\W", one.name)[0] for one in EXAMPLES}
-    wanted = {name for kind in (Job, Pipeline) for name in inspect.signature(kind).parameters} - {"worker", "graph"}
+    wanted = {name for kind in (Job, Pipeline) for name in inspect.signature(kind).parameters}
+    wanted -= {"worker", "worker_name", "graph"}
     wanted |= {field.name for kind in (Retry, Gather) for field in fields(kind)}
     wanted |= {"store", "args", "named", "item", "gather", "literal", "Choose", "Skip", "Graft", "current"}
     wanted |= {name for name in dir(PipelineManager) if not name.startswith("_")}
