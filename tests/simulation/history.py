@@ -181,8 +181,8 @@ class History:
         """By run: when its submission was answered."""
         self.live_leases: Any = None
         """Asks the Router which leases it counts as live."""
-        self.asked_back: Any = None
-        """Asks the Router which leases it wants to end, or to have back."""
+        self.waited: Any = None
+        """Asks the Router whether a lease that leaves now was granted in an earlier turn, and waited for the disk."""
         self.router_wall: Any = None
         """The wall clock of the Router's machine."""
         self.pruned: dict[str, int] = {}
@@ -491,8 +491,8 @@ class History:
             view = self.runs.get(one.run)
             if view is None or view.finished is not None:
                 raise Violation("G3 one end", f"{one} is granted, and its run is over")
-            if one.lease in self.asked_back():
-                continue  # it was granted before, waited for the disk, and is followed by what takes it back
+            if self.waited(one.lease):
+                continue  # what was decided since is about what was granted, as if it were on its way already
             if view.now.shortened or (view.now.cancelled and not one.hook):
                 raise Violation("G16 cancel", f"{one} is granted after the cancel")
             if None in self.switched or (one.needs is not None and one.needs.role in self.switched):

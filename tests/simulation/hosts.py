@@ -19,7 +19,6 @@ from headrace.daemons import broker as broker_module
 from headrace.daemons import pipeliner as pipeliner_module
 from headrace.daemons import router as router_module
 from headrace.daemons.dispatch.cluster import Rules
-from headrace.daemons.dispatch.items import State
 from headrace.daemons.protocol import (
     Credit,
     FromRouter,
@@ -228,7 +227,7 @@ class RouterHost(Host):
         self._listen()
         world.history.restart()
         world.history.live_leases = self.live_leases
-        world.history.asked_back = self.asked_back
+        world.history.waited = self.waited
         self.wake()
 
     def _listen(self) -> None:
@@ -279,7 +278,7 @@ class RouterHost(Host):
 
     def _check_draining(self, peer: str, message: Run) -> None:
         member = self.dispatch.cluster.brokers.get(peer)
-        if member is not None and member.draining:
+        if member is not None and member.draining and not all(self.waited(one.lease) for one in message.assignments):
             raise Violation("drain", f"{message} goes to {member.place}, which is to run empty")
 
     def _check_stall(self, batch: list[Any]) -> None:
@@ -315,9 +314,11 @@ class RouterHost(Host):
     def live_leases(self) -> set[int]:
         return {lease for one in self.dispatch.cluster.brokers.values() for lease in one.leases}
 
-    def asked_back(self) -> set[int]:
-        held = [item for one in self.dispatch.cluster.brokers.values() for item in one.leases.values()]
-        return {item.lease for item in held if item.state is not State.LEASED}
+    def waited(self, lease: int) -> bool:
+        """Was it granted in an earlier turn, and waited for the disk?"""
+        cluster = self.dispatch.cluster
+        found = [one.leases[lease] for one in cluster.brokers.values() if lease in one.leases]
+        return any(item.granted < cluster.now for item in found)
 
     def turn(self) -> float:
         router, poller = self.router, self.poller
