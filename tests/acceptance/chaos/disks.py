@@ -17,8 +17,10 @@ import psutil
 from campaign import Campaign
 from plant import Plant, send
 
-SIZE = 64
-"""Megabytes of the small disk."""
+SIZE = 512
+"""Megabytes of the small disk: room for what the load of 200 blows leaves behind."""
+NEARLY = 16 << 20
+"""Bytes that are left when the disk begins to fill up."""
 BLOCK = b"\0" * 65536
 STRACE = ("strace", "--seccomp-bpf", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync,pwrite64")
 INJECTIONS = (
@@ -65,6 +67,8 @@ def fill(plant: Plant, random: random.Random) -> None:
     until = time.monotonic() + random.uniform(0.3, 4.0)
     killed = random.random() < 0.2
     with ballast.open("wb", buffering=0) as file:
+        os.posix_fallocate(file.fileno(), 0, max(1, shutil.disk_usage(ballast.parent).free - NEARLY))
+        file.seek(0, os.SEEK_END)
         while time.monotonic() < until:
             try:
                 file.write(BLOCK)
