@@ -74,7 +74,7 @@ class Graft:
         return compile_graft(self.jobs, self.edges, self.groups)
 
     def __repr__(self) -> str:
-        return f"Graft(jobs={[job.name for job in self.jobs]!r}, edges={list(self.edges)!r})"
+        return f"Graft(jobs={[getattr(job, 'name', job) for job in self.jobs]!r}, edges={list(self.edges)!r})"
 
 
 class RetryAfter(JobError):

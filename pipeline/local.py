@@ -128,11 +128,16 @@ class _Engine:
         self._assigned: dict[int, Ready] = {}
         self._waiting = 0
 
-    def run(self) -> Run:
-        """To the end; called again, what has not succeeded is done again, in another round."""
+    def run(self, until: float = FOREVER) -> Run:
+        """To the end; called again, what has not succeeded is done again, in another round.
+
+        `until` is the deadline of the runs above, in monotonic seconds: that is one for this run too.
+        """
         self._runner = self._workers.runner(self._results.fetch, max(1, self._processes), self._report)
         self._began = time.monotonic()
-        self._deadline = FOREVER if self._options.deadline is None else self._began + self._options.deadline
+        own = FOREVER if self._options.deadline is None else self._began + self._options.deadline
+        self._deadline = min(own, until)
+        self._ends_in_time = self._deadline < FOREVER
         try:
             self._begin()
             while not self._concluded():
@@ -251,7 +256,7 @@ class _Engine:
 
     def _in_fork(self, ready: Ready) -> bool:
         timed = ready.needs is not None and ready.needs.timeout is not None
-        return bool(self._processes) or timed or self._options.deadline is not None
+        return bool(self._processes) or timed or self._ends_in_time
 
     def _expired(self, ready: Ready, due: float) -> bool:
         limit = ready.needs.queue_timeout if ready.needs is not None else None
@@ -290,8 +295,11 @@ class _Engine:
                 return prepared
             engine = self._engine_below(name, ready, below, prepared.result if below.bound else below.data)
         started = time.time()
-        run = engine.run()
+        run = engine.run(self._deadline)
         self._notes.include(engine._notes, ready.job)
+        if not run.ok and time.monotonic() >= self._deadline:
+            self._halt()  # first, so that it is this run which was too long, and not the job that failed
+            return Outcome(0, "cancelled", b"", started, run.duration or 0.0)
         if not run.ok:
             self._below[name] = engine
             verdict: Verdict = "cancelled" if run.state == "cancelled" else "failed"

@@ -24,6 +24,7 @@ def test_answers_show_what_they_say():
     assert repr(Choose(["A"])) == "Choose(['A'])"
     assert repr(Skip("why")) == "Skip('why')"
     assert repr(Graft(1, [Job("A")], [("A", "B")])) == "Graft(jobs=['A'], edges=[('A', 'B')])"
+    assert repr(Graft(1, ["A"])) == "Graft(jobs=['A'], edges=[])"  # it cannot be, and says so when it is used
 
 
 @pytest.mark.parametrize("children", [[1], [""], None, [None]])

@@ -222,3 +222,29 @@ def test_what_a_job_that_is_a_pipeline_cannot_have_is_refused_where_it_is_writte
         with pytest.raises(DefinitionError) as caught:
             write()
         assert str(caught.value) == told
+
+
+@pytest.mark.parametrize("inside", [Pipeline({Job("long"): None}), Pipeline({Job("long"): None}, deadline=60.0)])
+def test_here_a_deadline_of_the_run_above_ends_what_is_below(inside: Pipeline) -> None:
+    @worker(name="long")
+    def long() -> None:
+        time.sleep(60)
+
+    middle = Pipeline({Job(inside, name="inside"): None})
+    began = time.monotonic()
+    run = Pipeline({Job(middle, name="middle", retry=Retry(3)): Job("after")}, deadline=0.3).run(
+        workers=[long, worker(name="after")(lambda: None)]
+    )
+    assert time.monotonic() - began < 30
+    assert (run.state, run.error.job, run.error.reason) == ("cancelled", None, "deadline exceeded")
+    assert run.states == {"middle": "cancelled", "after": "cancelled"}
+
+
+def test_here_hooks_have_no_deadline_of_the_run_above() -> None:
+    done: list[int] = []
+    hook = Pipeline({Job("said"): None})
+    slow, said = worker(name="slow")(lambda: time.sleep(60)), worker(name="said")(lambda: done.append(1))
+    run = Pipeline({Job("slow"): None}, deadline=0.2, hooks={"always": Job(hook, name="hook")}).run(
+        workers=[slow, said]
+    )
+    assert run.state == "cancelled" and done == [1]
