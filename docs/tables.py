@@ -176,7 +176,8 @@ def _schema(heading: str, kind: type[msgspec.Struct], struct: ast.ClassDef) -> s
             rows.append(
                 (code(ast.unparse(node.target)), code(ast.unparse(node.annotation)), default, " ".join(text.split()))
             )
-    return "\n\n".join([heading, inspect.getdoc(kind) or "", table(["field", "type", "default", "meaning"], rows)])
+    own = inspect.cleandoc(kind.__dict__.get("__doc__") or "")  # not that of msgspec.Struct
+    return "\n\n".join([heading, *([own] if own else []), table(["field", "type", "default", "meaning"], rows)])
 
 
 def _fields(kind: type[msgspec.Struct]) -> tuple[str, ...]:

@@ -147,6 +147,8 @@ class Cancelled(msgspec.Struct, frozen=True, array_like=True, tag="cancelled"):
 
 
 class Paused(msgspec.Struct, frozen=True, array_like=True, tag="paused"):
+    """The run is paused, or goes on."""
+
     at: float
     control: int
     on: bool
@@ -213,6 +215,8 @@ class Switched(msgspec.Struct, frozen=True, array_like=True, tag="switched"):
 
 
 class EpochBegan(msgspec.Struct, frozen=True, array_like=True, tag="epoch"):
+    """A Router began its work on this journal."""
+
     epoch: int
     at: float
     boot: str = ""

@@ -105,20 +105,28 @@ def rerun_command(run: str, as_json: bool, **given: Any) -> None:
     _done(as_json, "rerun", new, new, of=found)
 
 
-@command("prune", "headrace prune --older 30d", "headrace prune --older 12h --json")
-@click.option("--older", required=True, metavar="DURATION", help="remove runs that ended longer ago, as 30d or 12h")
+@command("prune", "headrace prune 3f9a", "headrace prune --older 30d", "headrace prune --older 12h --json")
+@any_run_argument
+@click.option("--older", metavar="DURATION", help="remove all runs that ended longer ago, as 30d or 12h")
 @json_option
 @settings(ClientConfig)
-def prune_command(older: str, as_json: bool, **given: Any) -> None:
-    """Remove what is kept of runs that ended long ago.
+def prune_command(run: str | None, older: str | None, as_json: bool, **given: Any) -> None:
+    """Remove what is kept of a run that has ended, or of all that ended long ago.
 
     That is their facts, results and values. Their ids stay taken.
     """
-    age = _age(older)
+    if (run is None) == (older is None):
+        raise click.UsageError("give the ID of a run, or --older DURATION")
+    age = None if older is None else _age(older)
     with connect(given) as cluster:
-        removed = cluster.prune(older=age)
-    text = f"{removed} run(s) that ended more than {duration(age)} ago are removed"
-    _done(as_json, "prune", None, text, removed=removed)
+        found = None if run is None else cluster.find(run)
+        removed = cluster.prune(found, older=age)
+    text = (
+        f"{found} is removed"
+        if age is None
+        else f"{removed} run(s) that ended more than {duration(age)} ago are removed"
+    )
+    _done(as_json, "prune", found, text, removed=removed)
 
 
 def _age(older: str) -> float:

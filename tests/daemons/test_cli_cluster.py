@@ -471,6 +471,12 @@ def test_prune_removes_runs_that_have_ended_and_no_others() -> None:
         assert cluster.json("prune", "--older", "0")["removed"] == 1
         assert [run["id"] for run in cluster.json("list")["runs"]] == [going]
         cluster.run("show", ended, code=3)
+        single = cluster.json("submit", "flows.py:adding", "--wait")["run"]["id"]
+        cluster.run("prune", code=2)
+        cluster.run("prune", single, "--older", "0", code=2)
+        cluster.run("prune", going, code=2)
+        assert cluster.run("prune", single[:12]).stdout.strip() == f"{single} is removed"
+        cluster.run("show", single, code=3)
         cluster.stop()
 
 

@@ -218,6 +218,23 @@ def test_refusals_become_the_error_that_fits() -> None:
     assert isinstance(invalid, Refused) and invalid.code == "invalid"
 
 
+@pytest.mark.parametrize(
+    ("what", "name", "reason"),
+    [
+        ("run", "r7", "there is no run 'r7'"),
+        ("Broker", "nobody/1", "there is no Broker 'nobody/1'; connected are a/1, b/2"),
+        ("job", "zz", "there is no job 'zz'; run r7 has one, two"),
+    ],
+)
+def test_what_is_missing_is_said_once(what: str, name: str, reason: str) -> None:
+    peer = Peer()
+    peer.requests.ask(Control("a", "cancel", "r7"), peer.now)
+    peer.sent()
+    peer.tell(Failed("a", "not-found", reason))
+    missing = peer.requests.take("a")
+    assert isinstance(missing, NotFound) and (missing.what, missing.name, str(missing)) == (what, name, reason)
+
+
 def test_a_refused_peer_ends_every_request_with_the_reason() -> None:
     peer = Peer()
     peer.requests.ask(Ask("q", "status"), peer.now)
