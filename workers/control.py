@@ -61,6 +61,8 @@ class Exited(msgspec.Struct, frozen=True, array_like=True, tag="exited"):
     pid: int
     exit_code: int | None = None
     signal: int | None = None
+    overdue: bool = False
+    """The warden has killed it, because the deadline had passed."""
 
 
 FromWarden = Forked | Exited

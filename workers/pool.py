@@ -48,6 +48,8 @@ class SlotDown(msgspec.Struct, frozen=True):
     """Packets that it had not begun: nobody will read them any more."""
     log_tail: str = ""
     """The end of its output, when it ended badly."""
+    overdue: bool = False
+    """The pool has ended it by itself: the deadline was not moved on in time."""
 
 
 PoolEvent = SlotUp | SlotBroken | Said | SlotDown

@@ -44,6 +44,8 @@ class Child:
     pid: int
     mark: str
     dying: bool = False
+    overdue: bool = False
+    """It is killed for the deadline that has passed."""
     reaped: bool = False
     exit_code: int | None = None
     signal: int | None = None
@@ -143,6 +145,8 @@ class Warden:
     def _keep_deadline(self) -> None:
         if self.deadline is not None and clock.now() >= self.deadline:
             self.deadline = None
+            for child in self.children.values():
+                child.overdue = not child.dying
             self._kill_all()
 
     def _sweep(self) -> None:
@@ -153,7 +157,7 @@ class Warden:
             trees.kill(left)
             if child.reaped and not left:
                 del self.children[child.pid]
-                self._say(control.Exited(child.serial, child.pid, child.exit_code, child.signal))
+                self._say(control.Exited(child.serial, child.pid, child.exit_code, child.signal, child.overdue))
 
     # Inside ---------------------------------------------------------------------------------------------------------
 

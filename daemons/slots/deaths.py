@@ -28,11 +28,14 @@ def outcome_of(attempt: Attempt, why: str, down: SlotDown, started: float, durat
             return Outcome(lease, "cancelled", b"", started, duration, error=error)
         case "lost":
             return Outcome(lease, "lost", b"", started, duration, error=STOPPED, charged=False)
+        case "overdue":
+            return Outcome(lease, "lost", b"", started, duration, error=OVERDUE, charged=False)
     error = Failure("ProcessDied", _death_text(down), "", down.exit_code, tail)
     return Outcome(lease, "died", b"", started, duration, error=error)
 
 
 STOPPED = Failure("BrokerStopped", "the Broker was stopped, and the job did not end within its grace")
+OVERDUE = Failure("BrokerLost", "the Broker could not renew its leases in time: its worker processes were killed")
 NOT_BEGUN = Failure("JobCancelled", "it was cancelled before it began")
 
 
@@ -45,6 +48,8 @@ def uncharged(outcome: Outcome) -> Outcome:
 
 def death(down: SlotDown) -> str:
     """How a process ended, in words."""
+    if down.overdue:
+        return "was killed, because leases were not renewed in time"
     if down.signal is not None:
         hint = " (out of memory, or somebody's kill -9)" if down.signal == signal.SIGKILL else ""
         return f"was killed by {_signal_name(down.signal)}{hint}"

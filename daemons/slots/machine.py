@@ -376,6 +376,8 @@ class Slots:
         """The process is gone. What it had not read was never begun; what it had read, it was at."""
         if not self._lapsed and now >= self._lapses_at():
             self._lapse()  # before anybody is charged for what the warden has done meanwhile
+        if event.overdue and not slot.why:
+            slot.why = "overdue"  # it had begun to kill when the deadline was moved on
         useful = bool(slot.fifo) or now - slot.up_at >= USEFUL or slot.why == "left"
         self.ledger.release(slot, {lease_of(packet) for packet in event.unread}, now)
         for attempt in list(slot.fifo):

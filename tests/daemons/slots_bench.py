@@ -69,10 +69,10 @@ class Bench:
         outcome = Outcome(lease, kind, b"", 0.0, duration)  # type: ignore[arg-type]
         self.turn(self.machine.heard(Said(slot, Ended(outcome)), self.now))
 
-    def down(self, slot: int, code: int | None = None, signal: int | None = 9) -> None:
+    def down(self, slot: int, code: int | None = None, signal: int | None = 9, overdue: bool = False) -> None:
         unread = tuple(self.pipes[slot])
         self.pipes[slot].clear()
-        event = SlotDown(slot, 1000 + slot, code, signal, unread, "last words")
+        event = SlotDown(slot, 1000 + slot, code, signal, unread, "last words", overdue)
         self.turn(self.machine.heard(event, self.now))
 
     def pass_time(self, seconds: float) -> None:

@@ -612,6 +612,17 @@ def test_a_death_that_comes_to_light_after_the_lease_has_lapsed_is_charged_to_no
     assert bench.waiting(0) == [2]
 
 
+def test_a_job_that_the_warden_strikes_too_late_is_not_charged_for_it(bench: Bench) -> None:
+    """It had begun to kill when the leases were renewed, and a job that began just then has lost its process."""
+    bench.pass_time(7.5)
+    bench.pulse()
+    bench.run(1)
+    bench.busy(0, 1)
+    bench.down(0, overdue=True)
+    (outcome,) = bench.outcomes()
+    assert (outcome.lease, outcome.kind, outcome.charged) == (1, "lost", False)
+
+
 def test_nothing_starts_on_a_stale_stamp(bench: Bench) -> None:
     bench.credit()
     bench.pass_time(7.5)

@@ -623,9 +623,9 @@ def _opens_again() -> list[Change]:
 
 def _warden_is_charged() -> list[Change]:
     def make(real: Any) -> Any:
-        def down(self: Any, *arguments: Any) -> None:
+        def down(self: Any, slot: Any, event: Any, now: float) -> None:
             before, self._lapse_after = self._lapse_after, 1e9
-            real(self, *arguments)
+            real(self, slot, msgspec.structs.replace(event, overdue=False), now)
             self._lapse_after = before
 
         return down

@@ -118,7 +118,7 @@ class Process:
             self._over(self.running, "died")
         unread = tuple(self.pipe)
         self.pipe.clear()
-        self.pool.tell(SlotDown(self.slot, self.pid, code, number, unread))
+        self.pool.tell(SlotDown(self.slot, self.pid, code, number, unread, overdue=self.late))
 
     # Its life -------------------------------------------------------------------------------------------------------
 

@@ -187,7 +187,7 @@ class LocalPool:
                 continue
             process.pid = message.pid
             if isinstance(message, control.Exited):
-                self._bury(process, message.exit_code, message.signal, events)
+                self._bury(process, message.exit_code, message.signal, events, message.overdue)
         if pipe.ended:
             self._lose_warden(events)
 
@@ -230,7 +230,9 @@ class LocalPool:
             self._forget(process.pipe)
             self._order(slot, control.Kill)
 
-    def _bury(self, process: Process, code: int | None, number: int | None, events: list[PoolEvent]) -> None:
+    def _bury(
+        self, process: Process, code: int | None, number: int | None, events: list[PoolEvent], overdue: bool = False
+    ) -> None:
         """Hear its last words; what it has not begun goes with the event."""
         self._hear(process, events)
         self._forget(process.pipe)
@@ -238,7 +240,7 @@ class LocalPool:
         del self._serials[process.serial]
         unread = tuple(self.take_back(process.slot))
         tail = "" if code == 0 else _tail(process.settings.output, process.output_start)
-        events.append(SlotDown(process.slot, process.pid, code, number, unread, tail))
+        events.append(SlotDown(process.slot, process.pid, code, number, unread, tail, overdue))
 
     def _order(self, slot: int, order: type[control.Kill] | type[control.Terminate]) -> None:
         process = self._processes.get(slot)

@@ -98,7 +98,11 @@ def test_a_deadline_that_is_moved_or_dropped_harms_nobody(driver: Driver) -> Non
 def test_a_deadline_that_has_passed_ends_what_runs_and_only_that(driver: Driver) -> None:
     driver.start(0, 1)
     driver.pool.renew(clock.now() + 0.1)
-    assert {driver.down(0).signal, driver.down(1).signal} == {signal.SIGKILL}
+    ends = [driver.down(0), driver.down(1)]
+    assert [(end.signal, end.overdue) for end in ends] == [(signal.SIGKILL, True)] * 2
+    driver.start(0)
+    driver.pool.kill(0)
+    assert not driver.down(0).overdue
     driver.start(0)
     driver.run(0, 1, "noop")
     assert driver.result(0) is None
