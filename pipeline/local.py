@@ -25,11 +25,12 @@ from .checks import whole
 from .compile import compile_pipeline, data_of, options_of
 from .definition import Definition, RunOptions, pack_definition
 from .errors import ConfigError
-from .facts import Accepted, Cancelled, Ending, Finished, Path, Reopened, Returned, RunFact, Verdict
+from .facts import Accepted, Cancelled, Ending, Failure, Finished, Path, Reopened, Returned, RunFact, Verdict
 from .local_results import LocalResults
 from .plan import Plan
 from .progress import Progress
 from .run import Run
+from .signs import problem_of
 from .subruns import OVERDUE, PREPARE, SubRun, child_id, child_options, outcome_of
 from .task import Assignment, Needs, Outcome, Ready, RunHeader
 
@@ -163,7 +164,7 @@ class _Engine:
 
     def _returned(self, ready: Ready, outcome: Outcome) -> None:
         if outcome.charged or outcome.kind == "success":
-            self._results.put(ready.job, ready.path, outcome)
+            self._results.put(ready.job, ready.path, self._judged(ready, outcome))
         fact = Returned(
             ready.job,
             ready.path,
@@ -186,6 +187,17 @@ class _Engine:
             self._notes.add(fact)
         self._record(fact)
         self._tell(LocalEvent("ended", ready.job, ready.path, ready.attempt, outcome.kind))
+
+    def _judged(self, ready: Ready, outcome: Outcome) -> Outcome:
+        """What is kept of it: of an answer that cannot be honoured the reason, and not the result."""
+        if outcome.kind != "success" or outcome.signs is None:
+            return outcome
+        plan, board = self._progress.plan, self._progress.board
+        at = plan.find(ready.job, ready.path)
+        problem = None if at is None else problem_of(plan, board, at, ready.path, outcome.signs)
+        if problem is None:
+            return outcome
+        return msgspec.structs.replace(outcome, kind="failed", result=b"", error=Failure("InvalidAnswer", problem))
 
     def _concluded(self) -> bool:
         """Fix the verdict when it is there; True when the run is over."""

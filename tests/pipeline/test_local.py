@@ -471,6 +471,27 @@ def test_a_failure_stops_what_runs_elsewhere_with_everything_that_came_from_it(t
     assert not is_alive(int((tmp_path / "pid").read_text()))
 
 
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (Choose(["stranger"], 5), "it chose 'stranger'"),
+        (Graft(5, jobs=[Job("told")]), "its graft cannot be"),
+    ],
+)
+def test_an_answer_that_cannot_be_honoured_has_no_result_and_is_told_as_a_failure(answer, why):
+    @worker
+    def answers():
+        return answer
+
+    @worker
+    def told(**given):
+        return given["answers"]["_error"]
+
+    run = Pipeline({Job(answers, on_error="continue"): Job(told, bind="named")}).run()
+    assert run.states == {"answers": "failed", "told": "success"}
+    assert list(run.results) == ["told"] and why in run.results["told"]
+
+
 def test_ctrl_c_goes_through_and_leaves_nothing_behind():
     @worker
     def interrupt():
