@@ -492,6 +492,31 @@ def test_an_answer_that_cannot_be_honoured_has_no_result_and_is_told_as_a_failur
     assert list(run.results) == ["told"] and why in run.results["told"]
 
 
+@pytest.mark.parametrize("options", [{"timeout": 1.0}, {}])
+def test_what_an_attempt_has_started_ends_with_it_when_it_is_stopped(tmp_path, options):
+    """The worker itself ends at the soft signal; its children are told by nobody, and one has a session of its own."""
+
+    @worker
+    def starts():
+        import subprocess
+
+        started = [subprocess.Popen(["sleep", "300"], start_new_session=new) for new in (False, True)]
+        (tmp_path / "pids").write_text(" ".join(str(one.pid) for one in started))
+        time.sleep(60)
+
+    @worker
+    def fail():
+        deadline = time.monotonic() + 20
+        while not (tmp_path / "pids").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        raise ValueError("now")
+
+    beside = {} if options else {Job(fail): None}
+    run = Pipeline({Job(starts, **options): None, **beside}).run(processes=2)
+    assert run.states["starts"] == ("failed" if options else "cancelled")
+    assert not [pid for pid in (tmp_path / "pids").read_text().split() if is_alive(int(pid))]
+
+
 def test_ctrl_c_goes_through_and_leaves_nothing_behind():
     @worker
     def interrupt():

@@ -5,8 +5,8 @@ modules to import, and is there within a millisecond; in exchange it belongs to 
 local run. Each child has one stream: attempts go down as `Large` packets under running numbers, outcomes and questions
 come up, and its end tells that the process has died. One attempt is under way per child; nothing waits in a pipe.
 
-A child is a session of its own. It is stopped softly first (the worker sees `Interrupted`), then with everything that
-came from it; when its parent dies, so does it.
+A child is a session of its own. It is stopped softly first (the worker sees `Interrupted`), then, or when it has done
+what it was told, with everything that came from it; when its parent dies, so does it.
 """
 
 from __future__ import annotations
@@ -109,6 +109,8 @@ class ForkedPool:
         outcomes: list[Outcome] = []
         for key, mask in self._selector.select(timeout):
             child: Child = key.data
+            if child not in self._children:
+                continue
             if key.fileobj is child.store:
                 self._lend(child)
                 continue
@@ -175,17 +177,20 @@ class ForkedPool:
             os._exit(code)
 
     def _hear(self, child: Child, outcomes: list[Outcome]) -> None:
-        assignment = child.assignment
+        assignment, stopped = child.assignment, False
         for message in child.pipe.receive():
             if isinstance(message, Ended):
                 outcomes.append(message.outcome)
+                stopped = child.stops is not None
                 child.assignment, child.stops, child.kill_at = None, None, float("inf")
             elif isinstance(message, Fetch):
                 child.pipe.send(Fetched(message.number, self._fetch([message.want])[0]))
                 self._watch(child)
             elif isinstance(message, Progress) and assignment is not None:
                 self._report(assignment, message)
-        if child.pipe.ended:
+        if stopped:
+            self._kill(child)  # it has obeyed; what it had started may not have
+        if stopped or child.pipe.ended:
             self._end(child, outcomes)
 
     def _end(self, child: Child, outcomes: list[Outcome]) -> None:
