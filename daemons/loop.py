@@ -20,6 +20,7 @@ from types import FrameType
 import msgspec
 import zmq
 
+from .memory import keep_small
 from .protocol import MAX_FRAME, Inbound, Outbound, decode_outbound, encode
 
 logger = logging.getLogger(__name__)
@@ -103,10 +104,11 @@ def drained(socket: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
 
 
 def settle_down() -> None:
-    """A daemon has started: what is loaded stays, and rubbish is looked for seldom."""
+    """A daemon has started: what is loaded stays, rubbish is looked for seldom, and what is free goes back."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    keep_small()
 
 
 class Link:
