@@ -87,9 +87,11 @@ def check_definition(pipeline: Pipeline) -> None:
     if any(job.bind == "item" for job in special):
         _check_items(pipeline)
     if any(job.spread or job.bind == "gather" or job.gather for job in special):
-        from .scopes import check_scopes
+        from .scopes import check_levels, check_scopes
 
-        check_scopes(compile_pipeline(pipeline))
+        definition = compile_pipeline(pipeline)
+        check_levels(definition)
+        check_scopes(definition)
 
 
 def compile_graft(jobs: Sequence[Job], edges: Iterable[tuple[str, str]], groups: Iterable[WrittenGroup] = ()) -> bytes:

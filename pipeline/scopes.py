@@ -139,6 +139,15 @@ def _story(nodes: Sequence[Node], parent: int, reach: Scope, openers: dict[int, 
     return f"one per element of {chain}{through}" if reach else f"{nodes[parent].name!r}, which is in no branch"
 
 
+def check_levels(definition: Definition) -> None:
+    """Raises `DefinitionError` when levels are gathered in a pipeline that has no branches at all."""
+    if needs_scopes(definition.nodes):
+        return
+    for node in definition.nodes:
+        if node.gather is not None:
+            _closed(node, node.gather, [])
+
+
 def check_scopes(definition: Definition) -> None:
     """Raises `DefinitionError` saying what to gather, when branches meet that cannot."""
     from .plan import Plan

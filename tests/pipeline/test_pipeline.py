@@ -517,3 +517,10 @@ def test_importing_the_model_loads_no_daemon_no_store_and_no_worker():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_levels_are_gathered_only_where_there_are_branches():
+    Pipeline({Job("A"): Job("B", gather=Gather())})
+    Pipeline({Job("A", spread=True): Job("B", gather=Gather(level=1))})
+    with pytest.raises(DefinitionError, match="gathers 1 levels of branches, but 0 are open"):
+        Pipeline({Job("A"): Job("B", gather=Gather(level=1))})
