@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ..pipeline.errors import JobError, NotFound, StoreError
-from ..pipeline.facts import Path
+from ..pipeline.facts import Failure, Path
 from ..pipeline.inputs import ELEMENTS
 from ..pipeline.names import HOOK_PREFIX
 from ..pipeline.task import JOURNAL, Given, Input, Supplied, Want
@@ -70,7 +70,8 @@ class Reader:
             found = self._single(run, turn, wanted.job, wanted.path)
         if found is None:
             raise _gone(wanted.job, wanted.path)
-        return self._part(run, turn, wanted, found)
+        value = self._part(run, turn, wanted, found)
+        return _judged(value) if wanted.kind == "failed" else value
 
     def result(self, run: str, turn: int, wanted: Input) -> Any:
         """The result of any ancestor; `NOTHING` when it has none."""
@@ -232,6 +233,14 @@ class Reader:
             data += given.values[0][2]
             offset = given.next
         return bytes(data)
+
+
+def _judged(value: Any) -> Any:
+    """What a failed job hands over. One whose answer could not be honoured has ended well where it ran, and what is
+    kept of it is its result, which counts no more."""
+    if isinstance(value, dict) and "_error" in value:
+        return value
+    return Failure("InvalidAnswer", "it has succeeded, with an answer that could not be honoured").record()
 
 
 def _first(given: Given) -> Found | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from ...pipeline.requirement import wanted
@@ -114,6 +115,9 @@ def _closest(brokers: list[BrokerMember], shape: Shape) -> str:
     able = [broker for broker in brokers if shape.worker in broker.workers]
     if not able:
         names = sorted({name for broker in brokers for name in broker.workers if not name.startswith("!")})
+        near = get_close_matches(shape.worker, names, 3, 0.6)
+        if near:
+            return f"the closest that the connected ones have: {', '.join(near)}"
         shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
         return f"the connected ones have {shown or 'no workers'}"
     lacks = {broker.place: _lacks(broker, shape) for broker in able}

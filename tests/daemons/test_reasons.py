@@ -73,6 +73,8 @@ def test_a_worker_that_nobody_has_is_told_with_those_there_are(world: World) -> 
     assert why(world, "V") == "no Broker offers worker V; the connected ones have W"
     world.broker("many", workers=tuple("abcdefghij"))
     assert why(world, "V").endswith("have W, a, b, c, d, e, f, g, ...")
+    world.broker("near", workers=("encode", "decode", "Wash"))
+    assert why(world, "encdoe").endswith("the closest that the connected ones have: encode")
 
 
 def test_brokers_without_commands_and_workers_are_told_of_as_such() -> None:

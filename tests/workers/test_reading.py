@@ -165,6 +165,13 @@ def test_a_failed_parent_hands_over_its_record(lab: Any) -> None:
     }
 
 
+def test_a_result_that_came_with_an_answer_that_cannot_be_honoured_is_not_handed_over(lab: Any) -> None:
+    lab.holds("a", {"result": 5})
+    for supplied in (Supplied(Input("a", kind="failed")), Supplied(Input("a", kind="failed"), pack(5))):
+        found = lab.result(value, bind="item", inputs=[supplied])
+        assert found["_error"].startswith("InvalidAnswer: ")
+
+
 def test_item_takes_one_result_only(lab: Any, given: Callable[..., Any], told: Callable[..., str]) -> None:
     text = told(lab.run(value, bind="item", inputs=[given("a", 1), given("b", 2)]))
     assert text == "failed: JobError: bind 'item' takes one upstream result, and here are 2: a, b"

@@ -64,6 +64,14 @@ def test_a_choice_of_nobody_skips_them_all(engine: Any) -> None:
     assert (run.state, run.states) == ("success", {"choose": "success", "one": "skipped"})
 
 
+def test_what_runs_after_an_answer_that_cannot_be_honoured_is_given_the_failure(engine: Any) -> None:
+    choice = Job("choose", {"children": ["nobody"]}, on_error="continue")
+    run = engine.run(Pipeline({choice: Job("echoed", bind="item", when="always")}))
+    assert run.states == {"choose": "failed", "echoed": "success"}
+    assert run.results["echoed"]["_error"].startswith("InvalidAnswer: ")
+    assert "choose" not in run.results
+
+
 def test_a_choice_of_a_stranger_fails_its_job_and_is_not_tried_again(engine: Any, tmp_path: Path) -> None:
     choose = Job("choose", {"children": ["nobody"], "folder": str(tmp_path)}, retry=THRICE)
     run = engine.run(Pipeline({choose: Job("one")}))
