@@ -168,7 +168,7 @@ RETRY = [
     ),
     Row(
         "on",
-        "only after these exceptions (classes or names; none that is derived from them), or exit codes",
+        "only after these exceptions (classes or names) and those derived from them, or exit codes",
         Example('Pipeline({Job("flaky", retry=Retry(3, on=[TimeoutError])): None})', 'state == "failed"'),
     ),
     Row(

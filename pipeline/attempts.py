@@ -102,10 +102,11 @@ def words(error: Failure | None) -> str:
 
 
 def covers(rule: RetryRule, fact: Returned) -> bool:
-    """Do `on` and `never` let this failure be tried again? Names count with or without their modules."""
+    """Do `on` and `never` let this failure be tried again? Names count with or without modules, and those of bases."""
     names: set[str | int] = {fact.kind}
     if fact.error is not None:
-        names |= {fact.error.type, fact.error.type.rsplit(".", 1)[-1]}
+        kinds = (fact.error.type, *fact.error.bases)
+        names |= {*kinds, *(kind.rsplit(".", 1)[-1] for kind in kinds)}
         if fact.error.exit_code is not None:
             names.add(fact.error.exit_code)
     names |= {one for one in (*rule.on, *rule.never) if isinstance(one, str) and one.rsplit(".", 1)[-1] in names}

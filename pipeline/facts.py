@@ -38,6 +38,8 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
     traceback: str = ""
     exit_code: int | None = None
     log_tail: str = ""
+    bases: tuple[str, ...] = ()
+    """Names of the classes that the exception's is derived from: `on` and `never` of a retry may name those."""
 
     def record(self) -> dict[str, str]:
         """The failure as data, for dependants of a job under `continue`."""

@@ -40,8 +40,8 @@ class Retry:
     """Try again: `tries` in all, the first too; before try n+1 wait `delay * factor ** (n - 1)` seconds, at most `cap`.
 
     With `jitter` the wait is a random part of that, so that many failures do not come back together. `on` limits it to
-    some exceptions or exit codes, `never` excludes some. An exception counts by its name, never by its bases:
-    `'ValueError'`, `ValueError` and `'package.module.MyError'` are all fine, and each means just that one.
+    some exceptions or exit codes, `never` excludes some. An exception counts by its name and by those of the classes
+    that it is derived from: `'ValueError'`, `ValueError` and `'package.module.MyError'` are all fine.
     """
 
     tries: int

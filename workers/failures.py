@@ -13,6 +13,7 @@ from ..pipeline.facts import Failure
 
 MAX_TRACEBACK = 32 * 1024
 MAX_MESSAGE = 4 * 1024
+MAX_BASES = 32
 _OURS = tuple(f"{Path(__file__).parent.parent / folder}/" for folder in ("workers", "pipeline", "stores"))
 
 
@@ -24,11 +25,15 @@ def failure_of(error: BaseException, log_tail: str = "") -> Failure:
         traceback=traceback_of(error),
         exit_code=_exit_code(error),
         log_tail=log_tail,
+        bases=tuple(name_of(kind) for kind in type(error).__mro__[1:-1])[:MAX_BASES],
     )
 
 
 def type_name(error: BaseException) -> str:
-    kind = type(error)
+    return name_of(type(error))
+
+
+def name_of(kind: type) -> str:
     plain = kind.__module__ == "builtins" or kind.__module__.startswith("headrace.")
     return kind.__qualname__ if plain else f"{kind.__module__}.{kind.__qualname__}"
 

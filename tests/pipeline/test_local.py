@@ -517,6 +517,32 @@ def test_what_an_attempt_has_started_ends_with_it_when_it_is_stopped(tmp_path, o
     assert not [pid for pid in (tmp_path / "pids").read_text().split() if is_alive(int(pid))]
 
 
+@pytest.mark.parametrize(
+    ("rule", "tries"),
+    [
+        ({"on": [OSError]}, 3),
+        ({"on": "ConnectionError"}, 3),
+        ({"on": [Exception]}, 3),
+        ({"on": [ValueError]}, 1),
+        ({"never": [OSError]}, 1),
+        ({"on": [ConnectionError], "never": ["Gone"]}, 1),
+    ],
+)
+def test_retries_know_an_exception_by_its_bases_too(rule, tries):
+    seen = []
+
+    class Gone(ConnectionResetError):
+        pass
+
+    @worker
+    def asks():
+        seen.append(1)
+        raise Gone("no")
+
+    assert Pipeline({Job(asks, retry=Retry(3, **rule)): None}).run().state == "failed"
+    assert len(seen) == tries
+
+
 def test_ctrl_c_goes_through_and_leaves_nothing_behind():
     @worker
     def interrupt():
