@@ -124,3 +124,6 @@ class PipelinerMember:
     heard: float
     runs: set[str] = field(default_factory=set)
     hellos: int = 0
+    refused: set[str] = field(default_factory=set)
+    """Runs that it was told to drop when it greeted, and that its last greeting lists: it may not have heard of that
+    before it greeted anew, and hold them no more when the answer comes. It is given these whole."""

@@ -65,8 +65,10 @@ class Tracking:
             run = cluster.runs.get(run_id)
             if run is None or run.owner not in (None, peer) or run_id in self._suspects or run.parked:
                 cluster.send(peer, Drop(run_id, 0))
+                pipeliner.refused.add(run_id)
             elif run.active:
-                self.assign(run, pipeliner, held=min(seen, run.last))
+                self.assign(run, pipeliner, held=None if run_id in pipeliner.refused else min(seen, run.last))
+        pipeliner.refused &= holds.keys()
         self.adopt_orphans()
 
     def adopt_orphans(self) -> None:

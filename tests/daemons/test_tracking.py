@@ -95,6 +95,22 @@ def test_a_pipeliner_that_holds_runs_of_others_or_of_nobody_is_told_to_drop_them
     assert owner(world, "r1") == "pipeliner"
 
 
+def test_a_run_that_a_pipeliner_was_told_to_drop_is_given_to_it_whole(world: World) -> None:
+    """It greets until it is answered. Meanwhile the run has become its own, and the first answer comes first."""
+    world.submit("r1")
+    world.pipeliner("second", runs=(("r1", 0, 1),))
+    assert world.sent[-1] == ("second", Drop("r1", 0))
+    world.say("pipeliner", Bye())
+    for _ in range(2):
+        world.pipeliner("second", runs=(("r1", 0, 1),))
+        assert loads(world)[-1].definition
+    world.load()
+    world.pipeliner("second")
+    world.load()
+    world.pipeliner("second", runs=(("r1", 1, 1),))
+    assert not loads(world)[-1].definition
+
+
 def test_a_pipeliner_that_has_seen_more_than_there_is_gets_all_that_is_newer_than_the_run(world: World) -> None:
     world.submit("r1")
     world.pipeliner(runs=(("r1", 1, 999),))
