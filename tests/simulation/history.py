@@ -380,7 +380,9 @@ class History:
             return
         if fact.lease in self.fact_of:
             raise Violation("G3 one end per lease", f"{fact} is the second one under its lease")
-        if self.granted.get(fact.lease) != instance:
+        # A grant that waited for the disk is let go when its Broker greets anew.
+        never_left = fact.lease not in self.granted and fact.kind not in (*OWN, "died")
+        if not never_left and self.granted.get(fact.lease) != instance:
             raise Violation("G4 lease", f"{fact} of run {view.id}, its lease is of {self.granted.get(fact.lease)}")
         newer = [lease for lease in self.leases_of[instance] if lease > fact.lease]
         if newer:
