@@ -101,6 +101,9 @@ class Hello(Message, frozen=True, array_like=True, tag="hello"):
     """Of a Broker: others on its machine that have died, with everything that came from them."""
     count: Count = 0
     """Which Hello of this process it is: one that comes after a newer one tells of the past, and is not heard."""
+    epoch: Count | None = None
+    """Of the Router that was heard of last when this was made, 0: of none. A newer Router cannot know whether the one
+    before it has heard a newer Hello, and was told more by its peer since. None: the peer does not say."""
 
 
 class Beat(Message, frozen=True, array_like=True, tag="beat"):

@@ -59,6 +59,8 @@ class Session:
         self._new_id = new_id
         self._session = ""
         self._hellos = 0
+        self._heard_of = 0
+        """The epoch of what has come last: a Hello says that it was made after that."""
         self._sent = 0
         self._next = float("-inf")
         self._heard = float("-inf")
@@ -93,6 +95,7 @@ class Session:
         """The messages that the owner has to handle; membership is handled here."""
         if envelope.session != self._session:
             return []
+        self._heard_of = envelope.epoch
         if self.joined and envelope.epoch != self.epoch:
             return self.rejoin(now, f"the Router's epoch went from {self.epoch} to {envelope.epoch}")
         if envelope.number != self.received + 1:
@@ -137,7 +140,7 @@ class Session:
         self._sent = 0
         self.received = 0
         self._hellos += 1
-        return self.wrap([msgspec.structs.replace(self._greet(), count=self._hellos)])
+        return self.wrap([msgspec.structs.replace(self._greet(), count=self._hellos, epoch=self._heard_of)])
 
     def _join(self, welcome: Welcome, epoch: int, now: float) -> None:
         self._step("Welcome")

@@ -75,6 +75,9 @@ class Leasing:
     def greet(self, peer: str, session: str, hello: Hello, card: BrokerCard) -> None:
         """A Broker joins with what it holds. Leases that we do not know are looked up before they count."""
         cluster = self.cluster
+        if peer in self._awaited and hello.epoch not in (None, cluster.epoch):
+            cluster.send(peer, Again())  # it may have been on its way while the epoch before granted more
+            return
         broker = cluster.brokers.get(peer)
         if broker is None:
             broker = cluster.brokers[peer] = BrokerMember(peer, hello.place, session, card, cluster.now)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from dispatching import World, restarted
+from msgspec.structs import replace
 
 from headrace.daemons.dispatch.effects import Forget, Load, Lookup, Record, RouterEffect, Send, Tell
 from headrace.daemons.dispatch.runs import OpenRun
@@ -611,6 +612,28 @@ def test_a_hello_that_was_overtaken_by_a_newer_one_takes_nothing_back(world: Wor
     world.say("broker", Outcomes([Outcome(granted.lease)]), session="new")
     assert [fact.lease for fact in world.facts(Returned)] == [granted.lease]
     assert len(world.assigned()) == 1
+
+
+def test_a_hello_from_before_a_restart_does_not_end_the_wait_for_its_broker() -> None:
+    """Seeds 42842 and 48202: it came late and listed nothing; what was granted since ran on, and elsewhere as well."""
+    world = restarted()
+    late = Hello("broker", "host/broker", card=CARD, count=2, epoch=1)
+    world.say("broker", late, session="old")
+    assert world.sent[-1] == ("broker", Again())
+    assert "broker" not in world.dispatch.cluster.brokers
+    world.broker("other")
+    world.enqueue("r1", "A", after=5)
+    assert world.assigned("other") == []
+    world.say("broker", replace(late, count=4, epoch=2, held=(old(),)), session="new")
+    world.dispatch.looked_up("broker", "new", set())
+    world.say("broker", Outcomes([Outcome(OLD)]), session="new")
+    assert [fact.lease for fact in world.facts(Returned)] == [OLD]
+    assert world.assigned("other") == []
+
+
+def test_a_broker_of_this_epoch_need_not_have_heard_of_it(world: World) -> None:
+    world.say("new", Hello("broker", "host/new", card=CARD, epoch=0))
+    assert world.sent[-1] == ("new", world.dispatch.cluster.welcome)
 
 
 # Succession -----------------------------------------------------------------------------------------------------------

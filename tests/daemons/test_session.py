@@ -45,6 +45,18 @@ class Peer:
         self.due()
 
 
+def test_a_hello_says_which_router_was_heard_before_it() -> None:
+    peer = Peer()
+    epochs = []
+    for session, epoch in [("session1", 3), ("session2", 4), ("an older one", 9)]:
+        epochs.append(peer.due()[2].epoch)  # type: ignore[index]
+        peer.sent = 0
+        peer.hear(Again(), session=session, epoch=epoch)
+    peer.now = 2.0
+    epochs.append(peer.due()[2].epoch)  # type: ignore[index]
+    assert epochs == [0, 3, 4, 4]
+
+
 def test_it_says_hello_until_it_is_welcome() -> None:
     peer = Peer()
     session, number, message = peer.due()  # type: ignore[misc]
