@@ -342,17 +342,21 @@ class Leasing:
     # Ends -------------------------------------------------------------------------------------------------------
 
     def outcomes(self, broker: BrokerMember, outcomes: list[Outcome]) -> None:
-        """Ended attempts. While the disk takes no facts the Broker keeps them: nothing is noted."""
+        """Ended attempts. While the disk takes no facts the Broker keeps them: nothing is noted. Nor is what may be
+        adopted yet, when the lookup is done."""
         if self.cluster.stalled or not outcomes:
             return
         leases = broker.leases
+        if broker.identity in self._greetings:
+            outcomes = [outcome for outcome in outcomes if outcome.lease in leases]
         for outcome in outcomes:
             item = leases.get(outcome.lease)
             if item is None:
                 self.cluster.counts["refused outcomes"] += 1
             else:
                 self._outcome(broker, item, outcome)
-        self.cluster.send(broker.identity, Noted([outcome.lease for outcome in outcomes]))
+        if outcomes:
+            self.cluster.send(broker.identity, Noted([outcome.lease for outcome in outcomes]))
 
     def _outcome(self, broker: BrokerMember, item: Item, outcome: Outcome) -> None:
         ready, run = item.ready, item.run

@@ -358,6 +358,18 @@ def test_without_open_runs_nothing_waits_for_brokers_and_those_that_are_gone_are
     assert [fact.identity for fact in world.facts(Unregistered)] == ["dead"]
 
 
+def test_what_has_ended_before_its_lease_is_looked_up_is_neither_refused_nor_noted() -> None:
+    """On a slow disk a welcome for one greeting may come while the lookup for the next one waits."""
+    world = restarted()
+    world.say("broker", Hello("broker", "host/broker", card=CARD, held=(old(),)))
+    world.say("broker", Outcomes([Outcome(OLD)]))
+    assert not world.count("broker", Noted) and not world.facts(Returned)
+    world.dispatch.looked_up("broker", "s", set())
+    world.say("broker", Outcomes([Outcome(OLD)]))
+    assert [fact.lease for fact in world.facts(Returned)] == [OLD]
+    assert world.last("broker", Noted).leases == [OLD]
+
+
 def test_a_broker_whose_leases_are_still_looked_up_is_not_written_off() -> None:
     world = restarted()
     world.enqueue("r1", "A", after=10, needs=Needs(queue_timeout=1.0))
