@@ -311,6 +311,15 @@ def _late_hello() -> list[Change]:
     return _wrap(dispatch.Dispatch, "_hello", make)
 
 
+def _hello_of_before() -> list[Change]:
+    """One that was made before this Router was heard of."""
+
+    def make(real: Any) -> Any:
+        return lambda self, peer, session, hello: real(self, peer, session, msgspec.structs.replace(hello, epoch=None))
+
+    return _wrap(dispatch.Dispatch, "_hello", make)
+
+
 def _away_is_silence() -> list[Change]:
     def at(self: Any, now: float, wall: float) -> None:
         self.now, self.wall = now, wall
@@ -824,7 +833,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "work is handed on before that is on disk",
         "Commit",
         "nothing derived from an unsynced fact leaves",
-        _rests_on_nothing(leasing.Leasing, "_write_off"),
+        lambda: _rests_on_nothing(leasing.Leasing, "_write_off")() + _hello_of_before(),
     ),
     Mutant(
         "results below are collected too early",
