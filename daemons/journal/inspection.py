@@ -159,7 +159,7 @@ def is_whole(row: Row) -> bool:
     run, seq, prior, kind, job, path, round, attempt, body, crc = row
     try:
         return bool(fact_crc(seq, run, prior, kind, job, path, round, attempt, body) == crc)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, AttributeError):
         return False  # in a damaged row a column need not even be of its type
 
 

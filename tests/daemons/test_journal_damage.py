@@ -18,9 +18,11 @@ import pytest
 
 from headrace.daemons.dispatch.effects import Record
 from headrace.daemons.journal.checkup import verify
+from headrace.daemons.journal.inspection import is_whole
 from headrace.daemons.journal.journal import Journal
 from headrace.daemons.journal.mark import Mark, Marked, read_mark
 from headrace.daemons.journal.repair import repair
+from headrace.daemons.journal.tables import fact_crc
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.errors import JournalDamaged, JournalError, NotFound
 from headrace.pipeline.facts import (
@@ -726,3 +728,13 @@ def test_a_fact_of_an_ended_run_that_is_missing_is_told_when_its_neighbour_is_re
     with pytest.raises(JournalDamaged, match="lost facts before"):
         journal.archive.facts(DONE)
     journal.close()
+
+
+@pytest.mark.parametrize("column", range(10))
+def test_a_row_with_a_column_of_another_type_is_not_whole(column: int) -> None:
+    row: list[object] = [1, 2, 1, "returned", "A", b"", 0, 1, b"body", 0]
+    row[9] = fact_crc(2, 1, 1, "returned", "A", b"", 0, 1, b"body")
+    assert is_whole(tuple(row))
+    for other in (b"bytes", "text", 1.5):
+        if not isinstance(row[column], type(other)):
+            assert not is_whole((*row[:column], other, *row[column + 1 :]))
