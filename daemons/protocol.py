@@ -454,6 +454,8 @@ class Failed(Message, frozen=True, array_like=True, tag="failed"):
     code: str
     reason: str
     retry_after: float | None = None
+    missing: tuple[str, str, str] | None = None
+    """With `not-found`: the kind of thing, its name, and a hint; `reason` says the same in one sentence."""
 
 
 ToRouter = (

@@ -29,7 +29,7 @@ from .dispatch.machine import Dispatch
 from .dispatch.outbox import Outbox
 from .dispatch.outputs import Outputs
 from .dispatch.pruning import KEEP, Pruning
-from .dispatch.replies import digest
+from .dispatch.replies import digest, not_found
 from .dispatch.restored import ended_run, found_below, known_runs, restored
 from .dispatch.routes import Routes
 from .dispatch.values import ValueReader
@@ -352,7 +352,7 @@ class Router:
         try:
             run = ended_run(self._journal.archive, message.run, cluster.now, cluster.wall)
         except NotFound as error:
-            turn.reply(peer, Failed(message.id, "not-found", str(error)))
+            turn.reply(peer, not_found(message.id, error))
             return
         verdict = known_runs(self._journal.archive, [message.run])[message.run].verdict
         if run is None:
@@ -373,7 +373,7 @@ class Router:
             runs = self._pruning.asked(message, self._dispatch.cluster.wall)
             self._dispatch.prune(peer, message.id, self._journal.archive.with_children(runs), len(runs))
         except NotFound as error:
-            turn.reply(peer, Failed(message.id, "not-found", str(error)))
+            turn.reply(peer, not_found(message.id, error))
         except UserError as error:
             turn.reply(peer, Failed(message.id, "conflict", str(error)))
 

@@ -72,6 +72,7 @@ class NotFound(UserError, LookupError):
     def __init__(self, what: str, name: str, hint: str = "") -> None:
         self.what = what
         self.name = name
+        self.hint = hint
         text = f"there is no {what} {name!r}"
         super().__init__(f"{text}; {hint}" if hint else text)
 

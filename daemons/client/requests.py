@@ -15,7 +15,6 @@ A client is not a member: it says no `Hello`, and a Router that has forgotten it
 from __future__ import annotations
 
 import logging
-import re
 from collections import deque
 from collections.abc import Callable
 
@@ -49,8 +48,6 @@ from .following import Following
 from .pending import Pending, Request, UnderWay, too_late
 
 logger = logging.getLogger(__name__)
-_MISSING = re.compile(r"there is no (?P<what>\w+) '(?P<name>[^']*)'(?:; (?P<hint>.*))?", re.DOTALL)
-"""How a Router says what it does not know: the text of a `NotFound`."""
 
 Answer = Submitted | Endings | Done | Told | Fetched | Output
 
@@ -283,8 +280,8 @@ def _weight(message: Request | Beat) -> int:
 
 def _error(request: Request, failed: Failed) -> HeadraceError:
     if failed.code == "not-found":
-        if told := _MISSING.fullmatch(failed.reason):
-            return NotFound(told["what"], told["name"], told["hint"] or "")
+        if failed.missing is not None:
+            return NotFound(*failed.missing)
         name = request.want.run if isinstance(request, FetchValue) else getattr(request, "run", "")
         return NotFound("run", name, failed.reason)
     return Refused(failed.code, failed.reason)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...pipeline.definition import RunOptions
+from ...pipeline.errors import NotFound
 from ...pipeline.facts import Accepted, Parent, Pruned, Released, Reopened, RunError, Verdict
 from ..protocol import Control, Done, Endings, Failed, Follow, Receipt, RunEnd, Submission, Submit, Submitted
 from .cluster import Answer, Cluster, Known
 from .leasing import Leasing
-from .replies import BUSY_PAUSE, after_reason, body_digest, closed, remembered, run_end, succeeded
+from .replies import BUSY_PAUSE, after_reason, body_digest, closed, not_found, remembered, run_end, succeeded
 from .runs import OpenRun
 from .steering import Steering
 from .tracking import Tracking
@@ -103,7 +104,7 @@ class Admission:
             cluster.send(client, Failed(message.id, "conflict", reason))
             return
         if run.id in cluster.pruned:
-            cluster.send(client, Failed(message.id, "not-found", f"run {run.id} was pruned"))
+            cluster.send(client, not_found(message.id, NotFound("run", run.id, "it was pruned")))
             return
         run.followers.add(client)
         done = Done(message.id, f"round {run.round + 1}")

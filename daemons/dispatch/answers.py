@@ -15,6 +15,7 @@ from ..protocol import Ask, Failed, Told
 from .cluster import Cluster
 from .items import Item
 from .reasons import why_waiting
+from .replies import not_found
 from .runs import OpenRun
 from .values import ValueReader
 
@@ -47,7 +48,7 @@ class Answers:
         try:
             return Told(ask.id, pack(self._kinds[ask.what](ask)))
         except NotFound as error:
-            return Failed(ask.id, "not-found", str(error))
+            return not_found(ask.id, error)
         except UserError as error:
             return Failed(ask.id, "invalid", str(error))
 

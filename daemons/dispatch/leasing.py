@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from ...pipeline.errors import NotFound
 from ...pipeline.facts import Ended, Failure, Registered, Returned, Unregistered
 from ...pipeline.subruns import COLLECT, PREPARE, STEPS, SUBRUN
 from ...pipeline.task import COMMAND, Outcome, Ready
@@ -22,6 +23,7 @@ from .items import Item, Key, State
 from .members import BrokerMember
 from .reasons import why_waiting
 from .recalls import ask_back
+from .replies import not_found
 from .runs import OpenRun
 
 logger = logging.getLogger(__name__)
@@ -194,8 +196,8 @@ class Leasing:
         found = [one for one in brokers if name in (one.identity, one.place, one.place.partition("/")[0])]
         if not found:
             there = ", ".join(sorted(one.place for one in self.cluster.brokers.values())) or "none"
-            reason = f"there is no Broker {name!r}; connected are {there}"
-            self.cluster.send(client, Failed(request, "not-found", reason))
+            error = NotFound("Broker", name, f"connected are {there}")
+            self.cluster.send(client, not_found(request, error))
             return
         if self.cluster.stalled:
             self.cluster.send(client, Failed(request, "busy", self.cluster.stalled, 1.0))

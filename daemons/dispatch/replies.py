@@ -7,6 +7,7 @@ import hashlib
 import msgspec
 
 from ...pipeline.definition import RunOptions
+from ...pipeline.errors import NotFound
 from ...pipeline.facts import Verdict
 from ..protocol import Control, Done, Failed, RunEnd, Submission
 from .cluster import Answer, Known
@@ -36,10 +37,14 @@ def body_digest(one: Submission) -> bytes:
     return body.digest()
 
 
+def not_found(request: str, error: NotFound) -> Failed:
+    return Failed(request, "not-found", str(error), missing=(error.what, error.name, error.hint))
+
+
 def closed(message: Control, one: Known | None) -> Done | Failed:
     """The answer to a command about a run that is not open."""
     if one is None:
-        return Failed(message.id, "not-found", f"there is no run {message.run!r}")
+        return not_found(message.id, NotFound("run", message.run))
     end = f"it has ended already: {one.verdict or 'pruned'}"
     if message.verb == "cancel":
         return Done(message.id, end)

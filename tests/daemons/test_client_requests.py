@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from headrace.daemons.client.following import UNKNOWN
 from headrace.daemons.client.requests import FOLLOW_CHUNK, FRAME_WEIGHT, NEWS, Requests
+from headrace.daemons.dispatch.replies import not_found
 from headrace.daemons.protocol import (
     PROTOCOL,
     Again,
@@ -219,20 +220,21 @@ def test_refusals_become_the_error_that_fits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "name", "reason"),
+    ("told", "reason"),
     [
-        ("run", "r7", "there is no run 'r7'"),
-        ("Broker", "nobody/1", "there is no Broker 'nobody/1'; connected are a/1, b/2"),
-        ("job", "zz", "there is no job 'zz'; run r7 has one, two"),
+        (("run", "r7", ""), "there is no run 'r7'"),
+        (("Broker", "nobody/1", "connected are a/1, b/2"), "there is no Broker 'nobody/1'; connected are a/1, b/2"),
+        (("job", "zz", "run r7 has one, two"), "there is no job 'zz'; run r7 has one, two"),
     ],
 )
-def test_what_is_missing_is_said_once(what: str, name: str, reason: str) -> None:
+def test_what_is_missing_is_said_once(told: tuple[str, str, str], reason: str) -> None:
     peer = Peer()
     peer.requests.ask(Control("a", "cancel", "r7"), peer.now)
     peer.sent()
-    peer.tell(Failed("a", "not-found", reason))
+    peer.tell(not_found("a", NotFound(*told)))
     missing = peer.requests.take("a")
-    assert isinstance(missing, NotFound) and (missing.what, missing.name, str(missing)) == (what, name, reason)
+    assert isinstance(missing, NotFound)
+    assert (missing.what, missing.name, missing.hint, str(missing)) == (*told, reason)
 
 
 def test_a_refused_peer_ends_every_request_with_the_reason() -> None:

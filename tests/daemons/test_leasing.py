@@ -198,7 +198,8 @@ def test_what_a_broker_holds_that_an_earlier_epoch_has_given_up_counts_no_more()
     assert ends(world) == [] and world.last("given up", Kill).leases == [OLD]
 
 
-def test_nobody_is_granted_the_work_of_a_broker_before_it_is_on_disk_that_it_is_given_up() -> None:
+def given_up() -> tuple[World, Record]:
+    """A job waits for Broker `new`, which may have it: the one that had it is given up, by a fact not yet on disk."""
     world = restarted()
     world.broker("new")
     world.enqueue("r1", "A")
@@ -208,6 +209,11 @@ def test_nobody_is_granted_the_work_of_a_broker_before_it_is_on_disk_that_it_is_
     effects = world.dispatch.flush()
     (written,) = [one for one in effects if isinstance(one, Record) and isinstance(one.fact, Unregistered)]
     assert granted_jobs(effects) == []
+    return world, written
+
+
+def test_nobody_is_granted_the_work_of_a_broker_before_it_is_on_disk_that_it_is_given_up() -> None:
+    world, written = given_up()
     world.dispatch.handle("new", "s", Credit(1, 0, world.dispatch.cluster.grants.last_lease))
     world.dispatch.handle("pipeliner", "s", Enqueue("r1", world.runs["r1"].take, 0, 10, [Ready("B", (), 1, "W", b"t")]))
     assert granted_jobs(world.dispatch.flush()) == []  # or its lease, a later one, would arrive first
@@ -223,15 +229,9 @@ def granted_jobs(effects: list[RouterEffect]) -> list[str]:
 
 def test_a_grant_that_waits_for_the_disk_does_not_come_after_a_new_greeting() -> None:
     """It would be of the session before: what the greeting does not list was granted to somebody else meanwhile."""
-    world = restarted()
-    world.broker("new")
-    world.enqueue("r1", "A")
-    world.now += 9.0
-    world.dispatch.at(world.now, 2e9)
-    world.dispatch.tick()
-    facts = [one for one in world.dispatch.flush() if isinstance(one, Record)]
+    world, written = given_up()
     world.dispatch.handle("new", "s2", Hello("broker", "host/new", card=BrokerCard(1, ("W",)), count=2))
-    world.dispatch.on_disk(facts)
+    world.dispatch.on_disk([written])
     assert granted_jobs(world.dispatch.flush()) == []
     world.dispatch.handle("new", "s2", Credit(1, 0, 0))
     assert granted_jobs(world.dispatch.flush()) == ["A"]
