@@ -49,6 +49,9 @@ class Route:
     session: str
     heard: float
     received: int = 0
+    whole: bool = True
+    """Nothing is missing so far. After a gap nothing counts until the session begins anew: on a wire that doubles and
+    reorders what comes next may be older than what came before."""
     sent: int = 0
     paced_at: float = float("-inf")
     """When the last message left that keeps a pace."""
@@ -86,17 +89,18 @@ class Routes:
         return len(self._routes)
 
     def arrived(self, address: bytes, envelope: Inbound, now: float) -> bool:
-        """Learn where the sender is. False when an envelope is missing before this one."""
+        """Learn where the sender is. False when an envelope is missing before this one, or was before another."""
         route = self._routes.get(envelope.sender)
         begins = envelope.number == 1
         if route is None or envelope.session != route.session:
             left = (*route.left, route.session)[-LEFT:] if route else ()
             begins = begins and envelope.session not in left
-            route = Route(address, envelope.session, now, 0, 0 if begins else MIDWAY, left=left)
+            route = Route(address, envelope.session, now, sent=0 if begins else MIDWAY, left=left)
             self._routes[envelope.sender] = route
-        whole = envelope.number == route.received + 1 and (begins or route.received > 0)
+        follows = envelope.number == route.received + 1 and (begins or route.received > 0)
         route.address, route.heard, route.received = address, now, envelope.number
-        return whole
+        route.whole = route.whole and follows
+        return route.whole
 
     def send(self, peer: str, messages: list[FromRouter], now: float) -> None:
         """In order; what may wait for company waits."""

@@ -27,6 +27,13 @@ def numbers(count):
 
 
 @worker
+def even(item):
+    if item % 2:
+        raise ValueError(f"{item} is odd")
+    return item
+
+
+@worker
 def maps(count):
     return [{"number": value} for value in range(count)]
 
