@@ -164,7 +164,7 @@ def test_a_gap_in_what_comes_is_seen_and_a_new_session_begins_anew(peer: Peer) -
 def test_after_a_gap_nothing_counts_until_the_session_begins_anew(peer: Peer) -> None:
     """A wire that doubles and reorders may bring after the gap what is older than what came before it."""
     assert peer.says() and not peer.says(number=3)
-    assert not any([peer.says(number=number) for number in (2, 3, 4)])
+    assert not any(peer.says(number=number) for number in (2, 3, 4))
     assert not peer.says(), "begun anew is a session of another name"
     assert peer.says(session="t") and peer.says(session="t", number=2)
     assert not peer.says(session="t", number=2) and not peer.says(session="t", number=3)

@@ -33,7 +33,7 @@ def _check_round(meaning: Meaning, run: RunView, finished: Finished, history: Hi
     _check_hooks(meaning, run, finished)
     for g in range(len(meaning.definition.groups)):
         _check_group(meaning, run, g, history)
-    if meaning.halted:
+    if meaning.view.cancelled:
         return
     open_ones = [(at, path) for at, path in meaning.instances() if meaning.state(at, path).state == "open"]
     if open_ones:
@@ -98,7 +98,7 @@ def _check_begun(meaning: Meaning, run: RunView, history: History) -> None:
 
 def _check_allowed(meaning: Meaning, at: int, path: Path, begun: Begun, history: History) -> None:
     state, since = meaning.joined(at, path)
-    if state != "run" and not ((meaning.halted or meaning.stops) and meaning.when(at) != "success"):
+    if state != "run" and not (meaning.view.cancelled and meaning.when(at) != "success"):
         parents = [(meaning.nodes[max(p, ~p)].name, where, meaning.state(p, where))
                    for p, where, _ in meaning.above(at, path)]  # fmt: skip
         raise Violation("G7 parents first", f"{begun} began, and should be {state}: {parents}")
@@ -140,7 +140,7 @@ def _check_group(meaning: Meaning, run: RunView, g: int, history: History) -> No
     if not group.hooks:
         return
     parked = run.finished is not None and run.finished.error is not None and "given it" in run.finished.error.reason
-    if meaning.halted or parked:
+    if meaning.view.cancelled or parked:
         if called and not any(fits):
             raise Violation("G7 hooks once", f"group {group.title} of run {run.id} ({verdict}) called {called}")
     elif called != (_names(meaning, g, verdict) if verdict in CALLED else set()):
@@ -153,7 +153,7 @@ def _check_group(meaning: Meaning, run: RunView, g: int, history: History) -> No
 
 
 def _check_group_hook(meaning: Meaning, g: int, last: int, begun: Begun, history: History) -> None:
-    if not meaning.halted and last > begun.synced:
+    if not meaning.view.cancelled and last > begun.synced:
         raise Violation("G7 hooks once", f"{begun} at fact {begun.synced}, its group ended with {last}")
     run, round, _, _ = begun.instance
     for at in meaning.members(g):

@@ -87,11 +87,6 @@ class Meaning:
         self.state = cache(self._state)
         self.kept = cache(self._kept)
 
-    @property
-    def halted(self) -> bool:
-        """The whole of it was stopped."""
-        return bool(self.view.cancelled) or WHOLE_RUN in self.stops
-
     # What the facts bring about, in their order --------------------------------------------------------------------
 
     def _walk(self) -> None:
@@ -184,7 +179,7 @@ class Meaning:
     def length(self, at: int, path: Path) -> int:
         if at < 0 and self.streams(~at):
             return len(self.windows(at, path))
-        end = self.state(at, path)
+        end = self.told(at, path)
         if end.state != "success":
             return 0
         if at < 0:
@@ -206,7 +201,7 @@ class Meaning:
         walked: list[tuple[int, Path]] = []
         items = 0
         for cell in self._walked(self.parents[~at][0], path):
-            end = self.state(*cell)
+            end = self.told(*cell)
             if FLOWS[end.state] & {FAILED, STOP, OPEN}:
                 return found
             walked.append(cell)
@@ -214,7 +209,7 @@ class Meaning:
             while items >= rule.size:
                 items -= rule.size
                 found.append(list(walked))
-        if self.state(at, path).state == "success":
+        if self.told(at, path).state == "success":
             items += sum(len(self._given(at, *cell)) for cell in self.before_groups(at, path))
             found += [[*walked, (at, path)]] * -(-items // rule.size)
         return found
@@ -228,7 +223,7 @@ class Meaning:
         opener = scope[len(path)]
         for one in range(self.length(opener, path)):
             yield from self._walked(parent, (*path, one))
-        if FLOWS[self.state(opener, path).state] & {FAILED, STOP, OPEN}:
+        if FLOWS[self.told(opener, path).state] & {FAILED, STOP, OPEN}:
             yield opener, path
 
     def portions(self, at: int, path: Path) -> list[list[tuple[int, Path]]]:
@@ -240,7 +235,7 @@ class Meaning:
             return [items[start : start + rule.size] for start in range(0, len(items), rule.size)]
         found: dict[str, list[tuple[int, Path]]] = {}
         for parent, where in items:
-            end = self.state(parent, where)
+            end = self.told(parent, where)
             signs = end.fact.signs if end.fact is not None and end.state == "success" else None
             key = signs.keys.get(str(rule.by)) if signs is not None else None
             if key is not None:
@@ -263,7 +258,7 @@ class Meaning:
 
     def _given(self, at: int, parent: int, where: Path) -> list[tuple[int, Path]]:
         """What an instance that has ended gives to be put in groups."""
-        end = self.state(parent, where)
+        end = self.told(parent, where)
         if end.state not in ("success", "continued", "failed") or self.unchosen(parent, end, at):
             return []
         if self.nodes[parent].spread:
@@ -350,9 +345,15 @@ class Meaning:
         if state == "run":
             state = "success" if self.is_gate(at) else "open"
         stopped = self.stopped(at)
-        if stopped and (state == "open" or since > stopped):
-            return End("cancelled", stopped)
+        if stopped and (state == "open" or since >= stopped):
+            flows, _ = self._flows(at, path, self.told, stopped)
+            return End("blocked" if FAILED in flows else "cancelled", stopped)
         return End(state, since)
+
+    def told(self, at: int, path: Path) -> End:
+        """The end that those after it hear of. What was stopped has ended with that, whatever comes of it later."""
+        end = self.state(at, path)
+        return End("cancelled", self.stopped(at), end.fact) if 0 < self.stopped(at) < end.at else end
 
     def _kept(self, at: int, path: Path) -> End:
         """How it stood when the round began: what was good, below nothing but good."""
@@ -388,17 +389,7 @@ class Meaning:
 
     def joined(self, at: int, path: Path, state: Callable[[int, Path], End] | None = None) -> tuple[str, int]:
         """`run`, or how it ends without: by what comes from its parents; and since which fact."""
-        flows: set[str] = set()
-        since = self.view.began
-        for parent, where, how in self.above(at, path):
-            end = (state or self.state)(parent, where)
-            if state is None and 0 < self.stopped(parent) < end.at:
-                end = End("cancelled", self.stopped(parent))  # for those after it, it ended when it was stopped
-            flow = set(FLOWS[end.state]) - IGNORED[how]
-            if how == ALONE and self.unchosen(parent, end, at):
-                flow.add(SKIP)
-            flows |= flow
-            since = max(since, end.at)
+        flows, since = self._flows(at, path, state or self.told)
         when = self.when(at)
         if OPEN in flows:
             return "open", 0
@@ -409,6 +400,23 @@ class Meaning:
         if flows & {FAILED, STOP}:
             return "blocked", since
         return ("skipped" if SKIP in flows else "run"), since
+
+    def _flows(
+        self, at: int, path: Path, state: Callable[[int, Path], End], until: int | None = None
+    ) -> tuple[set[str], int]:
+        """What comes from its parents, from those alone that have ended `until` then; and since which fact."""
+        flows: set[str] = set()
+        since = self.view.began
+        for parent, where, how in self.above(at, path):
+            end = state(parent, where)
+            if until is not None and (end.state == "open" or end.at > until):
+                continue
+            flow = set(FLOWS[end.state]) - IGNORED[how]
+            if how == ALONE and self.unchosen(parent, end, at):
+                flow.add(SKIP)
+            flows |= flow
+            since = max(since, end.at)
+        return flows, since
 
     def above(self, at: int, path: Path) -> list[tuple[int, Path, str]]:
         """The instances that it waits for: (node, path, how it meets them)."""
@@ -468,9 +476,7 @@ class Meaning:
         begun = False
         for at in self.members(g):
             for path in self.places(at):
-                end = self.state(at, path)
-                if 0 < self.stopped(at) < end.at:
-                    end = End("cancelled", self.stopped(at), end.fact)
+                end = self.told(at, path)
                 begun = begun or self.began(at, path)
                 flows |= FLOWS[end.state]
                 last = max(last, end.at)
