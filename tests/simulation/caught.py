@@ -39,7 +39,9 @@ def recheck(chosen: Sequence[Mutant], jobs: int) -> int:
     histories about."""
     known = {name: one for name, one in kept().items() if one["seed"]}
     found = [(mutant, known[mutant.name]) for mutant in chosen if mutant.name in known]
-    return _measure([(MUTANTS.index(one), at["seed"], max(300, 3 * at["seeds"])) for one, at in found], jobs, False)
+    return _measure(
+        [(MUTANTS.index(one), at["seed"], max(300, min(3 * at["seeds"], 6000))) for one, at in found], jobs, False
+    )
 
 
 def _measure(tasks: list[tuple[int, int, int]], jobs: int, write: bool) -> int:
