@@ -34,6 +34,10 @@ AT_ONCE = 64
 Fetch = Callable[[Sequence[Want]], list[Given]]
 Found = tuple[str, bytes | None, str | None]
 """(kind of end, packed value, reference)."""
+ListKey = tuple[str, int, str, Path]
+"""(run, round, job, path)."""
+MISSING = object()
+"""No result, where there was to be one."""
 
 
 class Values(Protocol):
@@ -53,7 +57,7 @@ class Reader:
         self._fetch = fetch
         self._values = values
         self._kept = Kept(keep)
-        self._lists: OrderedDict[object, Elements] = OrderedDict()
+        self._lists: OrderedDict[ListKey, Elements] = OrderedDict()
         self._runs: OrderedDict[str, Ancestry] = OrderedDict()
 
     # Values --------------------------------------------------------------------------------------------------------
@@ -63,22 +67,21 @@ class Reader:
         wanted = supplied.input
         if wanted.many:
             return self._supplied_many(run, supplied)
-        found: Found | None = (wanted.kind, supplied.value, supplied.ref)
         if wanted.kind == "skipped":
             return NOTHING
-        if supplied.value is None and supplied.ref is None:
-            found = self._single(run, turn, wanted.job, wanted.path)
-        if found is None:
-            raise _gone(wanted.job, wanted.path)
+        at_hand = supplied.value is not None or supplied.ref is not None
+        found = (wanted.kind, supplied.value, supplied.ref) if at_hand else None
         value = self._part(run, turn, wanted, found)
+        if value is MISSING:
+            raise _gone(wanted.job, wanted.path)
         return _judged(value) if wanted.kind == "failed" else value
 
     def result(self, run: str, turn: int, wanted: Input) -> Any:
         """The result of any ancestor; `NOTHING` when it has none."""
         if wanted.many:
             return self._many(run, wanted.job, wanted.path) or NOTHING
-        found = self._single(run, turn, wanted.job, wanted.path)
-        return NOTHING if found is None else self._part(run, turn, wanted, found)
+        value = self._part(run, turn, wanted, None)
+        return NOTHING if value is MISSING else value
 
     def results(self, run: str) -> dict[str, Any]:
         """What the jobs of a whole run have returned, by name, for its hooks (which see nothing of each other); below a
@@ -198,20 +201,28 @@ class Reader:
         for start in range(0, len(wants), AT_ONCE):
             yield from self._fetch(wants[start : start + AT_ONCE])
 
-    def _part(self, run: str, turn: int, wanted: Input, found: Found) -> Any:
-        """The result, or of a list that was spread the element that is wanted."""
-        kind, data, ref = found
-        if wanted.element is None or kind != "success":
-            return self._value(run, wanted.job, found)
-        key: object = ref if data is None else (run, turn, wanted.job, wanted.path)
+    def _part(self, run: str, turn: int, wanted: Input, found: Found | None) -> Any:
+        """The result, or of a list that was spread the element that is wanted; `MISSING` when there is none."""
         where = f"the result of job {wanted.job!r}"
-        elements = self._lists.get(key)
+        key = run, turn, wanted.job, wanted.path
+        elements = None if wanted.element is None else self._lists.get(key)
         if elements is None:
-            data = self.packed(run, ref or "") if data is None else data
-            elements = self._lists[key] = elements_of(data, where)
-            if len(self._lists) > LISTS:
-                self._lists.popitem(last=False)
+            found = found or self._single(*key)
+            if found is None:
+                return MISSING
+            if wanted.element is None or found[0] != "success":
+                return self._value(run, wanted.job, found)
+            elements = self._spread(run, key, found, where)
+        assert wanted.element is not None
         return elements.get(wanted.element, where)
+
+    def _spread(self, run: str, key: ListKey, found: Found, where: str) -> Elements:
+        """A list whose elements are wanted one by one, by one branch after the other."""
+        _, data, ref = found
+        elements = self._lists[key] = elements_of(self.packed(run, ref or "") if data is None else data, where)
+        if len(self._lists) > LISTS:
+            self._lists.popitem(last=False)
+        return elements
 
     def _from_folder(self, ref: str) -> bytes | None:
         if self._values is None:

@@ -65,13 +65,14 @@ class ResultCache:
             del self._runs[run]
 
     def supply(self, run: str, wanted: Input) -> Supplied:
-        """With its bytes or reference when they are at hand; otherwise the worker asks when it reads it."""
-        if wanted.many or wanted.element is not None:
-            return Supplied(wanted)
-        entry = self._runs.get(run, EMPTY).get((wanted.job, wanted.path))
+        """With its bytes or reference when they are at hand; otherwise the worker asks when it reads it. The bytes of a
+        list go with none of its branches: a worker asks for them once, and keeps them for all."""
+        entry = None if wanted.many else self._runs.get(run, EMPTY).get((wanted.job, wanted.path))
         if entry is None:
             return Supplied(wanted)
         result, ref, size = entry
+        if wanted.element is not None and ref is None:
+            return Supplied(wanted)
         return Supplied(wanted, None if ref else result, ref, size)
 
 

@@ -102,6 +102,21 @@ def test_a_branch_gets_its_element_of_a_spread_list(lab: Any, tmp_path: Path) ->
             assert unpack(outcome.result) == expected
 
 
+@pytest.mark.parametrize("by_reference", [False, True])
+def test_a_list_is_asked_for_once_for_all_its_branches(lab: Any, tmp_path: Path, by_reference: bool) -> None:
+    values = ValuesFolder(tmp_path)
+    lab.holds("list", [*range(100)])
+    if by_reference:
+        ref = values.write("run", "list", (), 1, pack([*range(100)]))
+        lab.results["list", ()] = ((), "success", None, ref)
+    execution = lab.execution(value, values=values)
+    for element in range(100):
+        supplied = Supplied(Input("list", (), element=element))
+        outcome = execution.run(RunHeader("run"), lab.assignment("value", bind="item", inputs=[supplied]))
+        assert unpack(outcome.result) == element
+    assert len(lab.asked) == 1
+
+
 def test_elements_are_found_without_unpacking_their_neighbours() -> None:
     data = pack(list(range(100_000)))
     elements = Elements(data)
