@@ -26,6 +26,8 @@ FLOODERS = 2
 BATCH = 250
 WINDOW = 8
 """Batches of one flooder that are not answered yet."""
+NAP = 0.002
+"""What a run takes. One that takes no time is carried out as fast as it can be submitted, and there is no overload."""
 OPEN_RUNS = Rules().open_runs
 """What a Router has room for by default."""
 FULL_WITHIN = 300.0
@@ -127,7 +129,7 @@ def overload(folder: Path, seconds: float = 60.0, open_runs: int = OPEN_RUNS) ->
 
 def _flood(plant: Plant, seconds: float) -> tuple[list[Flood], int, float]:
     """The floods, the Router's largest size meanwhile, and the longest that somebody else waited for an answer."""
-    definition = Pipeline({Job("nothing"): None}).definition()
+    definition = Pipeline({Job("grow", {"number": 0, "nap": NAP}): None}).definition()
     now = time.monotonic()
     floods = [Flood(plant.api, definition, now + seconds, now + FULL_WITHIN) for _ in range(FLOODERS)]
     threads = [threading.Thread(target=flood.run) for flood in floods]
