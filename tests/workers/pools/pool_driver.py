@@ -19,7 +19,7 @@ from headrace.workers.pool import PoolEvent, Said, SlotDown, SlotUp, pack
 from headrace.workers.pools.local import LocalPool
 
 RUN = "r" * 32
-PATIENCE = 30.0
+PATIENCE = 60.0
 WORKERS = '''
 import os, subprocess, sys, time
 from headrace import worker
@@ -35,6 +35,19 @@ def echo(number=None, text=None): return number
 
 @worker
 def touch(path, seconds): open(path, "w").close(); time.sleep(seconds)
+
+@worker
+def gate(began, ends):
+    """It goes on until somebody makes that file."""
+    open(began, "w").close()
+    while not os.path.exists(ends):
+        time.sleep(0.005)
+
+@worker
+def finish(began, ended, seconds):
+    open(began, "w").close()
+    time.sleep(seconds)
+    open(ended, "w").close()
 
 @worker
 def die(signal): print("last words", flush=True); os.kill(os.getpid(), signal)
@@ -102,6 +115,13 @@ class Driver:
 
     def run(self, slot: int, lease: int, worker: str, **data: Any) -> None:
         assert self.pool.feed(slot, pack(*attempt(lease, worker, **data)))
+
+    def busy(self, slot: int, lease: int) -> Path:
+        """Give it an attempt that has begun now, and ends when the file is made whose path is the answer."""
+        began, ends = self.folder / f"began-{lease}", self.folder / f"ends-{lease}"
+        self.run(slot, lease, "gate", began=str(began), ends=str(ends))
+        until(began.exists, f"the beginning of attempt {lease}")
+        return ends
 
     def listen(self, timeout: float = 0.0) -> None:
         self.heard += self.pool.poll(timeout)
