@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,10 +123,29 @@ def wait_until(fact: Callable[[], object], seconds: float = 60.0, what: str = ""
         time.sleep(0.02)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def reserved_port() -> socket.socket:
+    """A port that nobody else is given while this socket is open, not even while its daemon is down: what is bound and
+    does not listen keeps others away, and lets a daemon in that reuses addresses. Elsewhere than on Linux it would not.
+    """
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    return probe
+
+
+def address_of(probe: socket.socket) -> str:
+    address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    if sys.platform != "linux":
+        probe.close()
+    return address
+
+
+def lives(process: psutil.Process) -> bool:
+    """This very process, and not another one that has its number by now."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Daemons:
@@ -135,9 +154,10 @@ class Daemons:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data = folder / "data"
-        self.api, self.broadcast = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
+        self._ports = [reserved_port() for _ in range(2)]
+        self.api, self.broadcast = map(address_of, self._ports)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._seen: set[int] = set()
+        self._seen: set[psutil.Process] = set()
         (folder / "workers.py").write_text(WORKERS)
 
     until = staticmethod(wait_until)
@@ -158,7 +178,7 @@ class Daemons:
     def env(self) -> dict[str, str]:
         return {**os.environ, "HEADRACE_API": self.api, "HEADRACE_BROADCAST": self.broadcast}
 
-    def command(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
         """Run `headrace` as a user would."""
         line = [sys.executable, "-m", "headrace", *arguments]
         return subprocess.run(
@@ -200,29 +220,33 @@ class Daemons:
         """Remember everything that runs now, to see later that nothing of it was left."""
         for process in self.processes.values():
             try:
-                self._seen |= {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
+                self._seen |= set(psutil.Process(process.pid).children(recursive=True))
             except psutil.NoSuchProcess:
                 continue
 
     def children(self, name: str) -> list[psutil.Process]:
         return psutil.Process(self.processes[name].pid).children(recursive=True)
 
-    def manager(self, timeout: float = 30.0) -> PipelineManager:
+    def manager(self, timeout: float = 60.0) -> PipelineManager:
         return PipelineManager(api=self.api, broadcast=self.broadcast, timeout=timeout)
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
-    def left(self) -> list[int]:
+    def left(self) -> list[psutil.Process]:
         """Processes that once belonged to a daemon and still live."""
-        return [pid for pid in self._seen if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+        return [process for process in self._seen if lives(process)]
 
     def stop(self) -> None:
         self.note_children()
         for process in self.processes.values():
             process.terminate()
         for process in self.processes.values():
-            process.wait(40)
+            process.wait(60)
+
+    def let_ports_go(self) -> None:
+        for port in self._ports:
+            port.close()
 
 
 def _joined(status: dict[str, Any]) -> tuple[int, int]:
@@ -260,9 +284,11 @@ def in_folder(folder: Path) -> Iterator[Daemons]:
     finally:
         try:
             daemons.stop()
-            wait_until(lambda: not daemons.left(), 15, "every process of the daemons is gone")
+            wait_until(lambda: not daemons.left(), what="every process of the daemons is gone")
         finally:
-            for process in daemons.processes.values():
-                process.kill()
-            for pid in daemons.left():
-                os.kill(pid, signal.SIGKILL)
+            for daemon in daemons.processes.values():
+                daemon.kill()
+            for process in daemons.left():
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            daemons.let_ports_go()
