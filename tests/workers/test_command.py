@@ -44,7 +44,7 @@ class Commands:
 
 def until_it_ended(pid: int) -> None:
     """Wait for the end of a process that is not our child: whoever inherits it may be slow to reap it."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         while process.status() != psutil.STATUS_ZOMBIE:

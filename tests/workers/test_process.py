@@ -48,7 +48,7 @@ from headrace.workers.messages import (
     Up,
 )
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 BODY = """
 import os, socket, sys, msgspec
 from headrace.workers.messages import Settings
@@ -100,8 +100,8 @@ def sleep(flag, seconds=600.0):
 
 @worker
 def shrug(flag):
-    open(flag, "w").close()
     try:
+        open(flag, "w").close()
         time.sleep(600)
     except BaseException:
         pass
