@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,48 @@ def committed(data: Path, run: str) -> Counter[tuple[str, int]]:
     return Counter((fact.job, fact.round) for fact in facts if isinstance(fact, Returned) and fact.kind == "success")
 
 
+def held(folder: Path, count: int) -> Pipeline:
+    """Jobs that run until they are let go; so nothing ends before it was struck, however slow this machine is."""
+    jobs = [Job("wait_for", name=f"held{index}") for index in range(count)]
+    return Pipeline(dict.fromkeys(jobs), data={"folder": str(folder)})
+
+
+def let_go(daemons: Any) -> None:
+    (daemons.folder / "go").touch()
+
+
+def states(manager: Any, run: str) -> list[str]:
+    return list(manager.status(run).states.values())
+
+
+PATIENT = """
+import logging, sys
+from headrace import Router
+from headrace.daemons.dispatch.cluster import Rules
+
+logging.basicConfig(level=logging.INFO)
+api, broadcast, data = sys.argv[1:]
+Router(api, broadcast, data=data, rules=Rules(lease_time=120.0)).start()
+"""
+"""A Router whose leases outlast the start of any process."""
+
+
+def start_patient_router(daemons: Any) -> None:
+    script = daemons.folder / "patient_router.py"
+    script.write_text(PATIENT)
+    line = [sys.executable, str(script), daemons.api, daemons.broadcast, str(daemons.data)]
+    with (daemons.folder / "router.log").open("ab") as log:
+        daemons.processes["router"] = subprocess.Popen(line, cwd=daemons.folder, stdout=log, stderr=log)
+
+
+def is_gone(pid: int) -> bool:
+    """It may go while it is looked at."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 @pytest.mark.parametrize("victim", ["router", "pipeliner", "broker", "worker"])
 def test_an_accepted_run_completes_when_any_process_is_killed(daemons: Any, victim: str) -> None:
     daemons.cluster()
@@ -60,16 +104,17 @@ def test_an_accepted_run_completes_when_any_process_is_killed(daemons: Any, vict
 
 def test_a_killed_router_keeps_what_runs(daemons: Any) -> None:
     """The Broker holds its leases over the restart: nothing that was running runs twice."""
-    daemons.cluster()
+    start_patient_router(daemons)
+    daemons.start("pipeliner")
+    daemons.start("broker")
     with daemons.manager() as manager:
-        jobs = [Job("nap", {"seconds": 2.0}, name=f"nap{index}") for index in range(2)]
-        pipeline = Pipeline(dict.fromkeys(jobs), data={})
+        pipeline = held(daemons.folder, 2)
         run = manager.start(pipeline)
-        daemons.until(
-            lambda: len(manager.status(run).states) == 2 and set(manager.status(run).states.values()) == {"running"}
-        )
+        daemons.until(lambda: states(manager, run) == ["running"] * 2, what="both are running")
         daemons.kill("router")
-        daemons.start("router")
+        start_patient_router(daemons)
+        daemons.joined()
+        let_go(daemons)
         manager.wait(pipeline, 60)
         assert not pipeline.failed
     archive = Archive(daemons.data / "journal.db")
@@ -97,14 +142,15 @@ def test_a_stopped_broker_leaves_its_work_to_another_one(daemons: Any) -> None:
     """SIGSTOP: it cannot renew, its warden ends its jobs, and the Router hands them on."""
     daemons.cluster(brokers=2)
     with daemons.manager() as manager:
-        daemons.until(lambda: len(manager.cluster()["brokers"]) == 2, what="both Brokers have joined")
-        jobs = [Job("nap", {"seconds": 3.0}, name=f"nap{index}") for index in range(4)]
-        pipeline = Pipeline(dict.fromkeys(jobs), data={})
+        daemons.joined(brokers=2)
+        pipeline = held(daemons.folder, 4)
         run = manager.start(pipeline)
-        daemons.until(lambda: list(manager.status(run).states.values()).count("running") == 4)
+        daemons.until(lambda: states(manager, run) == ["running"] * 4, what="all four are running")
         daemons.note_children()
         broker = psutil.Process(daemons.processes["broker"].pid)
         broker.suspend()
+        daemons.until(lambda: len(manager.cluster()["brokers"]) == 1, what="the Router has given it up")
+        let_go(daemons)
         manager.wait(pipeline, 60)
         assert not pipeline.failed
         broker.resume()
@@ -114,13 +160,16 @@ def test_a_stopped_broker_leaves_its_work_to_another_one(daemons: Any) -> None:
 def test_the_jobs_of_a_killed_broker_do_not_wait_for_its_leases_when_its_successor_saw_its_end(
     daemons: Any,
 ) -> None:
-    """By itself the Router hands on after 9 s without a heartbeat; the journal tells why it did."""
-    daemons.cluster()
+    """By itself this Router would hand on after two minutes without a heartbeat; the journal tells why it did."""
+    start_patient_router(daemons)
+    daemons.start("pipeliner")
+    daemons.start("broker")
     with daemons.manager() as manager:
-        pipeline = Pipeline({Job("nap", {"seconds": 1.0}): None})
+        pipeline = held(daemons.folder, 1)
         run = manager.start(pipeline)
-        daemons.until(lambda: manager.status(run).states.get("nap") == "running")
+        daemons.until(lambda: states(manager, run) == ["running"], what="it is running")
         daemons.kill("broker")
+        let_go(daemons)
         daemons.start("broker")
         manager.wait(pipeline, 60)
         assert not pipeline.failed
@@ -140,12 +189,10 @@ def test_cancel_ends_the_whole_process_tree(daemons: Any) -> None:
         daemons.until(lambda: child.exists() and child.read_text(), what="the job has a child of its own")
         pid = int(child.read_text())
         manager.cancel(run, "enough")
-        manager.wait(pipeline, 30)
+        manager.wait(pipeline, 60)
         assert pipeline.error.reason == "enough"
         assert manager.status(run).state == "cancelled"
-        daemons.until(
-            lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", 10, "the child is gone"
-        )
+        daemons.until(lambda: is_gone(pid), what="the child is gone")
 
 
 def children_of(up: int, kind: str) -> list[psutil.Process]:
@@ -162,10 +209,12 @@ def children_of(up: int, kind: str) -> list[psutil.Process]:
 
 def test_up_starts_again_whatever_dies(daemons: Any) -> None:
     up = daemons.start("up")
+    daemons.joined()
     with daemons.manager() as manager:
         pipeline = slow_pipeline(daemons.folder)
         run = manager.start(pipeline)
         for kind in ("router", "pipeliner", "broker"):
+            daemons.until(lambda kind=kind: len(children_of(up.pid, kind)) == 1, what=f"a {kind}")
             (victim,) = children_of(up.pid, kind)
             daemons.note_children()
             victim.send_signal(signal.SIGKILL)
