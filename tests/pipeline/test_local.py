@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from types import ModuleType
 
 import psutil
@@ -75,6 +76,32 @@ def is_alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+PATIENCE = 60.0
+"""Seconds: only what would never happen takes longer."""
+
+
+def ends(pid: int) -> bool:
+    """A process that was killed is there until the system finds the time to end it."""
+    deadline = time.monotonic() + PATIENCE
+    while is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not is_alive(pid)
+
+
+def leave(file: Path, text: str) -> None:
+    """Who sees the file sees all of it."""
+    beside = file.with_suffix(".new")
+    beside.write_text(text)
+    beside.rename(file)
+
+
+def wait_for(file: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not file.exists():
+        assert time.monotonic() < deadline, f"nobody has left {file}"
+        time.sleep(0.01)
 
 
 # The plain way
@@ -456,19 +483,17 @@ def test_a_failure_stops_what_runs_elsewhere_with_everything_that_came_from_it(t
 
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         child = subprocess.Popen(["sleep", "300"])
-        (tmp_path / "pid").write_text(str(child.pid))
+        leave(tmp_path / "pid", str(child.pid))
         child.wait()
 
     @worker
     def fail():
-        deadline = time.monotonic() + 20
-        while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_for(tmp_path / "pid")
         raise ValueError("now")
 
     run = Pipeline({Job(stubborn): None, Job(fail): None}).run(processes=2)
     assert run.states == {"stubborn": "cancelled", "fail": "failed"}
-    assert not is_alive(int((tmp_path / "pid").read_text()))
+    assert ends(int((tmp_path / "pid").read_text()))
 
 
 @pytest.mark.parametrize(
@@ -492,29 +517,35 @@ def test_an_answer_that_cannot_be_honoured_has_no_result_and_is_told_as_a_failur
     assert list(run.results) == ["told"] and why in run.results["told"]
 
 
-@pytest.mark.parametrize("options", [{"timeout": 1.0}, {}])
+@pytest.mark.parametrize("options", [{"timeout": 0.1}, {}])
 def test_what_an_attempt_has_started_ends_with_it_when_it_is_stopped(tmp_path, options):
     """The worker itself ends at the soft signal; its children are told by nobody, and one has a session of its own."""
+    pids = tmp_path / "pids"
 
     @worker
     def starts():
         import subprocess
 
         started = [subprocess.Popen(["sleep", "300"], start_new_session=new) for new in (False, True)]
-        (tmp_path / "pids").write_text(" ".join(str(one.pid) for one in started))
-        time.sleep(60)
+        leave(pids, " ".join(str(one.pid) for one in started))
+        time.sleep(600)
 
     @worker
-    def fail():
-        deadline = time.monotonic() + 20
-        while not (tmp_path / "pids").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        raise ValueError("now")
+    def beside():
+        if not options:
+            raise ValueError("now")
 
-    beside = {} if options else {Job(fail): None}
-    run = Pipeline({Job(starts, **options): None, **beside}).run(processes=2)
+    def hold(event):
+        """No time is over before this process looks, and it looks when both have begun."""
+        if (event.kind, event.job) == ("started", "beside"):
+            wait_for(pids)
+
+    pipeline = Pipeline({Job(starts, **options): None, Job(beside, priority=-1): None})
+    run = pipeline.run(processes=2, on_event=hold)
     assert run.states["starts"] == ("failed" if options else "cancelled")
-    assert not [pid for pid in (tmp_path / "pids").read_text().split() if is_alive(int(pid))]
+    assert (run.error.kind == "timeout") == bool(options)
+    started = pids.read_text().split()
+    assert len(started) == 2 and all(ends(int(pid)) for pid in started)
 
 
 @pytest.mark.parametrize(
