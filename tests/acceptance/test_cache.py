@@ -178,7 +178,8 @@ def test_changed_code_of_a_worker_or_of_what_it_uses_is_a_miss_that_says_so(daem
     up(daemons)
     graph = {Job("double", cache="content"): None, Job("Versioned", cache="content"): None}
     run(daemons, graph, number=3)
-    another_broker(daemons, CACHED.replace("FACTOR = 2", "FACTOR = 3").replace("version = 1", "version = 2"))
+    # Of another length: Python takes a file for unchanged that was written in the same second and is as long.
+    another_broker(daemons, CACHED.replace("FACTOR = 2", "FACTOR = 2 + 1").replace("version = 1", "version = 2"))
     changed = run(daemons, graph, number=3)
     assert changed.results == {"double": {"doubled": 9}, "Versioned": 2}
     assert "double: not in the cache: FACTOR, which worker double uses, changed" in changed.report
@@ -243,28 +244,32 @@ def test_a_damaged_entry_is_computed_again_and_counted(daemons: Any) -> None:
 
 def test_worker_processes_that_are_killed_while_they_write_leave_only_whole_entries(daemons: Any) -> None:
     up(daemons)
-    each = Job("each", bind="item", cache="content")
-    graph = {Job("listing", {"size": 400}, spread=True): each, each: Job("together", gather=Gather())}
-    expected = sum(n * n for n in range(400))
-    killed = 0
     with daemons.manager() as manager:
-        for kills in (3, 6):
-            pipeline = Pipeline(graph, data={"folder": str(daemons.folder)})
+        for size in (400, 800, 1200):
+            # Two in each run: a job whose process dies three times is not tried again.
+            pipeline = squares(daemons, size)
             run_id = manager.start(pipeline)
-            for number in range(kills):
+            for number in range(2):
                 await_more(daemons, manager, run_id)
-                killed += kill_a_worker(daemons, number)
+                daemons.until(lambda number=number: kill_a_worker(daemons, number), what="a worker process is killed")
             manager.wait(pipeline, 60)
-            assert manager.results(pipeline)["together"] == expected, pipeline.error
+            assert not pipeline.failed, pipeline.error
+            assert manager.results(pipeline)["together"] == sum(n * n for n in range(size))
         called(daemons)
-        pipeline = Pipeline(graph, data={"folder": str(daemons.folder)})
-        manager.start(pipeline)
-        manager.wait(pipeline, 60)
-        assert manager.results(pipeline)["together"] == expected
+        again = squares(daemons, 1200)
+        manager.start(again)
+        manager.wait(again, 60)
+        assert manager.results(again)["together"] == sum(n * n for n in range(1200))
         damaged = manager.cluster()["router"]["damaged in the cache"]
-    assert called(daemons) == [] and damaged == 0 and killed >= 3
+    assert called(daemons) == [] and damaged == 0
     folder = cache_of(daemons)
     assert all(folder.get(one.key) is not None for one in list(listed(folder)))
+
+
+def squares(daemons: Any, size: int) -> Pipeline:
+    each = Job("each", bind="item", cache="content")
+    graph = {Job("listing", {"size": size}, spread=True): each, each: Job("together", gather=Gather())}
+    return Pipeline(graph, data={"folder": str(daemons.folder)})
 
 
 def await_more(daemons: Any, manager: Any, run_id: str) -> None:
