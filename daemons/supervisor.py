@@ -175,8 +175,8 @@ class Supervisor:
         self.console.line("up", f"{child.name} started, pid {process.pid}")
 
     def _stop_all(self) -> None:
+        patience = self.stopper.signals  # before it is told: who sees the line may send another one at once
         self.console.line("up", "stopping; another signal ends everything at once")
-        patience = self.stopper.signals
         for stage in sorted({child.stage for child in self.children}):
             self._stop([one for one in self.living.values() if one.child.stage == stage], patience)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -47,7 +48,7 @@ class Lines(Console):
 
     def wait_for(self, text: str, times: int = 1) -> None:
         with self.news:
-            assert self.news.wait_for(lambda: sum(text in line for line in self.seen) >= times, 30), self.seen
+            assert self.news.wait_for(lambda: sum(text in line for line in self.seen) >= times, 60), self.seen
 
 
 @pytest.fixture
@@ -64,7 +65,8 @@ def supervise(supervisor: Supervisor, script: Callable[[], None]) -> int:
             script()
         except BaseException as error:  # noqa: BLE001 - raised again in the test's thread
             errors.append(error)
-        supervisor.stopper.stop()
+        with contextlib.suppress(OSError):  # it has stopped already, and taken its pipe along
+            supervisor.stopper.stop()
 
     thread = threading.Thread(target=play)
     thread.start()
@@ -98,7 +100,9 @@ def test_children_are_stopped_stage_after_stage(lines: Lines, tmp_path: Path) ->
         "import signal, sys, time\n"
         "def leave(*a):\n"
         f"    open(r'{tmp_path}/order', 'a').write(sys.argv[1]); sys.exit()\n"
-        "signal.signal(signal.SIGTERM, leave); print('begun', flush=True); signal.pause()"
+        "signal.signal(signal.SIGTERM, leave); print('begun', flush=True)\n"
+        "while True:\n"
+        "    time.sleep(0.05)"  # no pause: a signal that comes right before it would be slept over
     )
     children = [Script("router", [note, "R"], stage=1), Script("broker", [note, "B"]), Script("pipeliner", [note, "B"])]
     assert supervise(Supervisor(children, lines), lambda: lines.wait_for("begun", times=3)) == 0
@@ -194,7 +198,7 @@ def _number_in(file: Path) -> int:
 
 
 def _until(fact: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not fact():
         assert time.monotonic() < deadline
         time.sleep(0.01)
