@@ -16,7 +16,7 @@ def test_every_line_says_who_wrote_it() -> None:
     console.line("router", "started")
     console.line("up", "ok")
     console.line("", "ready")
-    console.close()
+    console.close(timeout=60)
     assert stream.getvalue() == "router | started\nup     | ok\nready\n"
 
 
@@ -24,7 +24,7 @@ def test_colours_are_used_only_when_asked_for() -> None:
     stream = io.StringIO()
     console = Console(stream, colour=True)
     console.line("router", "started")
-    console.close()
+    console.close(timeout=60)
     assert stream.getvalue().startswith("\x1b[")
 
 
@@ -33,7 +33,7 @@ def test_as_json_every_line_is_one_map() -> None:
     console = Console(stream, as_json=True)
     console.line("router", '{"message": "started"}')
     console.line("broker", "plain")
-    console.close()
+    console.close(timeout=60)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert lines == [{"message": "started"}, {"name": "broker", "message": "plain"}]
 
@@ -43,7 +43,7 @@ def test_a_terminal_that_does_not_read_stops_nobody_and_the_loss_is_told() -> No
         free = threading.Event()
 
         def write(self, text: str) -> int:
-            self.free.wait(30)
+            self.free.wait(60)
             return super().write(text)
 
     stream = Stuck()
@@ -53,7 +53,7 @@ def test_a_terminal_that_does_not_read_stops_nobody_and_the_loss_is_told() -> No
     assert console.dropped >= 90
     stream.free.set()
     console.line("router", "last")
-    console.close(timeout=30)
+    console.close(timeout=60)
     assert f"... {console.dropped} lines dropped" in stream.getvalue()
 
 
@@ -63,7 +63,7 @@ def test_a_terminal_that_is_gone_is_no_error() -> None:
     stream = os.fdopen(write, "w")
     console = Console(stream)
     console.line("router", "started")
-    console.close()
+    console.close(timeout=60)
     try:
         stream.close()
     except BrokenPipeError:
