@@ -254,18 +254,22 @@ def test_update_tells_which_pipelines_have_ended(site: Site, manager: PipelineMa
     assert repr(manager) == "<PipelineManager: 50 submitted, 50 finished>"
 
 
+@pytest.fixture
+def update_takes_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An update that waits for as long as it usually does never comes back: no clock has to be asked."""
+    monkeypatch.setattr("headrace.daemons.client.management.UPDATE", 3600.0)
+
+
+@pytest.mark.usefixtures("update_takes_for_ever")
 def test_update_returns_within_its_time_when_there_is_no_news(manager: PipelineManager) -> None:
     manager.start(chain())
     for timeout in (0, 0.05):
-        began = time.monotonic()
         assert manager.update(timeout) == 0
-        assert time.monotonic() - began < 0.9
 
 
+@pytest.mark.usefixtures("update_takes_for_ever")
 def test_update_with_nothing_under_way_does_not_wait_long(manager: PipelineManager) -> None:
-    began = time.monotonic()
     assert manager.update() == 0
-    assert time.monotonic() - began < 0.9
 
 
 def test_a_pipeline_that_ends_before_anybody_looks_is_seen_to_end(site: Site, manager: PipelineManager) -> None:
@@ -600,5 +604,6 @@ def test_an_asyncio_wait_that_is_cancelled_leaves_the_run_going(site: Site) -> N
                 await asyncio.wait_for(manager.wait(run), 0.05)
             assert (await manager.status(run)).state == "running"
             await manager.cancel(run)
+            assert (await manager.wait(run, PATIENCE)).state == "cancelled"
 
     run_async(main())
