@@ -22,7 +22,8 @@ def test_an_example_says_the_same_in_one_process_and_on_a_cluster(daemons: Any, 
     here = daemons.command("run", "workers.py")
     assert here.returncode == 0 and SAID[example] in here.stdout, here.stderr
     daemons.cluster()
-    there = daemons.command("submit", "workers.py", "--wait")
+    daemons.joined()
+    there = daemons.command("submit", "workers.py", "--wait", timeout=120)
     assert there.returncode == 0, there.stdout + there.stderr
     run = there.stdout.split()[0]
     assert SAID[example] in daemons.command("results", run).stdout
@@ -33,10 +34,11 @@ def test_placement_waits_for_a_role_and_says_so(daemons: Any) -> None:
     daemons.start("router", "--limits", "licence:2")
     daemons.start("pipeliner")
     daemons.start("broker", "--roles", "render:4")
+    daemons.joined()
     run = daemons.command("submit", "workers.py").stdout.strip()
     daemons.until(lambda: "role web" in daemons.command("explain", run).stdout, what="publish waits for its role")
     with daemons.manager() as manager:
         used, most = manager.cluster()["limits"]["licence"]
         assert most == 2 and used == 0
         daemons.start("broker2", "--roles", "web:1")
-        assert manager.wait(run, 30).results["publish"] == "published"
+        assert manager.wait(run, 60).results["publish"] == "published"
