@@ -27,7 +27,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HEADRACE = str(Path(sys.executable).with_name("headrace"))
-PATIENCE = 60
+PATIENCE = 120
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LANGUAGES = {"python", "console", "text", "sh", "toml", "mermaid"}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -72,6 +72,7 @@ class Reader:
             "HEADRACE_API": f"tcp://127.0.0.1:{self._ports['5555']}",
             "HEADRACE_BROADCAST": f"tcp://127.0.0.1:{self._ports['5556']}",
             "HEADRACE_PROCESSES": "2",
+            "HEADRACE_ANSWER_TIMEOUT": f"{PATIENCE}",
             "XDG_DATA_HOME": str(folder / "user data"),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }

@@ -17,6 +17,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 500
+"""Seconds, for pip too, which may have to load what the wheel depends on."""
+pytestmark = pytest.mark.timeout(2 * PATIENCE)
 WORKERS = """
 from headrace import Worker
 
@@ -63,7 +66,7 @@ def run(*line: object, folder: Path, **variables: str) -> str:
         env=environment | variables,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, (line, done.stdout[-3000:], done.stderr[-3000:])
