@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from headrace.blocks import Action, InputHandler, Job, Task, role
 from headrace.pipeline.errors import ConfigError, NotFound
+from headrace.pipeline.local import LocalEvent
 from headrace.workers.catalog import Catalog
 
 
@@ -145,10 +147,19 @@ def test_a_shell_without_text_says_what_is_missing(inputs: dict[str, Any]) -> No
 
 
 def test_a_shell_is_stopped_when_its_time_is_over(tmp_path: Path) -> None:
-    run = of(lambda: Action(f"touch {tmp_path}/begun; sleep 60", _role="cmd", _timeout=0.5, _retry=1)).run()
-    assert (run.state, run.error.kind) == ("failed", "timeout")
-    assert (tmp_path / "begun").exists()
-    assert run.duration < 30
+    begun = tmp_path / "begun"
+
+    def hold(event: LocalEvent) -> None:
+        """No time is over before this process looks, and it looks when the shell has begun."""
+        while (event.kind, event.job) == ("started", "Action2") and not begun.exists():
+            time.sleep(0.01)
+
+    with Job("j", parallel=True, _role="cmd", _retry=1) as job:
+        Action(f"touch {begun}; sleep 600", _timeout=0.1)
+        Action("true")
+    run = job.run(processes=2, on_event=hold)
+    assert (run.state, run.error.job, run.error.kind) == ("failed", "Action1", "timeout")
+    assert begun.exists()
 
 
 def test_a_module_may_have_its_own_function_for_a_built_in_role() -> None:
