@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.alfscript import dumps, loads
@@ -47,6 +47,7 @@ def test_a_script_is_laid_out_for_people() -> None:
     assert loads(dumps(tree)) == tree
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TEXT, PROGRAM, TEXT)
 def test_any_texts_survive(title: str, argv: list[str], note: str) -> None:
     tree = Job.of(
@@ -72,6 +73,7 @@ def test_any_texts_survive(title: str, argv: list[str], note: str) -> None:
     assert loads(dumps(tree)) == tree
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(TEXT, max_size=6))
 def test_a_list_that_was_written_splits_into_its_elements(elements: list[str]) -> None:
     assert split(listed(elements)) == elements

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.blocks import Action, Instance, Job, Task, dumps, load, loads
@@ -342,7 +342,7 @@ def nodes(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.builds(lambda kind, inside: {kind: inside}, st.sampled_from(["Task", "Action", "Instance"]), fields)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.recursive(VALUES, nodes, max_leaves=20), st.dictionaries(KEYS, VALUES, max_size=2))
 def test_no_file_raises_anything_but_errors_of_the_user(node: Any, fields: dict[str, Any]) -> None:
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace import jobmap
@@ -101,7 +101,7 @@ def a_map(steps: list[tuple[Any, Any]]) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(st.tuples(sizes, rules), min_size=1, max_size=4))
 def test_outputs_are_those_of_the_rule(folder: Path, steps: list[tuple[Any, Any]]) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.pipeline.styles.typecheck import KNOWN, element, fits, is_known, parsed, value_fits
@@ -63,6 +63,7 @@ types = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(types, types, types)
 def test_fitting_is_an_order(one: str, two: str, three: str) -> None:
     assert fits(one, one)
@@ -71,11 +72,13 @@ def test_fitting_is_an_order(one: str, two: str, three: str) -> None:
         assert fits(one, three)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(types)
 def test_a_type_is_the_same_in_its_normal_form(text: str) -> None:
     assert parsed("|".join(parsed(text))) == parsed(text)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(alphabet="list[]|any "))
 def test_any_text_is_a_type_that_fits_itself(text: str) -> None:
     assert fits(text, text)
@@ -117,6 +120,7 @@ def test_values_are_checked_against_types(value: Any, wanted: str, right: bool) 
     assert value_fits(value, wanted) is right
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(types.filter(is_known), types.filter(is_known), st.sampled_from([None, True, 1, 1.5, "a", [], [1], ["a"], {}]))
 def test_a_value_of_a_type_is_one_of_every_type_that_it_fits(one: str, two: str, value: Any) -> None:
     if fits(one, two) and value_fits(value, one):

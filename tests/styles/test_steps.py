@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.pipeline.errors import DefinitionError, ValueNotSupported
@@ -192,6 +192,7 @@ def test_a_plan_is_in_topological_order_where_the_ancestor_was_not() -> None:
     assert rows(named("D", a, c).execution_plan()) == ["A", "B", "C", "D"]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.lists(st.integers(0, 30), max_size=4), min_size=1, max_size=9))
 def test_the_orders_are_those_of_the_ancestors_lists(numbers: list[list[int]]) -> None:
     """Which it wrote out with every repetition; a plan takes the last one where it took the first."""
