@@ -163,10 +163,10 @@ def test_threads_do_not_see_each_others_blocks() -> None:
 
     def build(number: int) -> None:
         with Job(f"job {number}") as job:
-            barrier.wait(10)
+            barrier.wait(60)
             for part in range(20):
                 with Task(f"{part}"):
-                    barrier.wait(10)
+                    barrier.wait(60)
                     Action(number=number)
         jobs[number] = job
 
@@ -177,6 +177,7 @@ def test_threads_do_not_see_each_others_blocks() -> None:
         for thread in threads:
             thread.join()
     assert outside.children == []
+    assert sorted(jobs) == [0, 1, 2, 3]
     for number, job in jobs.items():
         assert [task.children[0].number for task in job.children] == [number] * 20
 

@@ -82,7 +82,7 @@ class Meets(Step):
         import time
 
         (self.folder / str(self)).touch()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while len(list(self.folder.iterdir())) < 2:
             assert time.monotonic() < deadline, "nobody came"
             time.sleep(0.01)
