@@ -22,6 +22,8 @@ SHARED = KEEPING[1:]
 """Stores that several processes see."""
 ALL = ["PipelineStore", *KEEPING]
 Make = Callable[..., Any]
+PATIENCE = 100.0
+"""Seconds: on a busy disk the turns of six writers, one after the other, take longer than a store waits by itself."""
 
 
 @pytest.fixture
@@ -29,10 +31,10 @@ def config(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> dict[st
     if name == "FileStore":
         return {"folder": str(tmp_path / "results")}
     if name == "SQLiteStore":
-        return {"path": str(tmp_path / "results.sqlite")}
+        return {"path": str(tmp_path / "results.sqlite"), "busy_timeout": PATIENCE}
     if name == "MongoStore":
         port = request.getfixturevalue("mongo_port")
-        return {"host": "127.0.0.1", "port": port, "database": f"test_{uuid4().hex}"}
+        return {"host": "127.0.0.1", "port": port, "database": f"test_{uuid4().hex}", "timeout": PATIENCE}
     return {}
 
 
