@@ -154,7 +154,7 @@ def refused(daemons: Any, reason: str, *arguments: str) -> None:
     """The Broker ends by itself, soon, with a code that is not 0 and a clear sentence."""
     before = len(daemons.log("broker")) if (daemons.folder / "broker.log").exists() else 0
     broker = daemons.start("broker", *arguments)
-    code = broker.wait(60)
+    code = broker.wait(120)
     daemons.processes.pop("broker")
     said = daemons.log("broker")[before:]
     assert code not in (0, None) and reason in said, said
@@ -164,7 +164,7 @@ def refused(daemons: Any, reason: str, *arguments: str) -> None:
 def test_up_ends_with_the_reason_when_the_workers_cannot_be_imported(daemons: Any) -> None:
     (daemons.folder / "workers.py").write_text("import nowhere_to_be_found\n")
     up = daemons.start("up")
-    assert up.wait(60) == 2
+    assert up.wait(120) == 2
     assert "nowhere_to_be_found" in daemons.log("up")
 
 
@@ -264,7 +264,10 @@ def test_a_worker_that_nobody_has_waits_visibly_and_not_longer_than_its_queue_ti
         manager.start_many([patient, hasty])
         manager.wait(hasty, 60)
         assert "no Broker offers worker absent" in hasty.error.reason
-        assert "no Broker offers worker absent" in str(manager.explain(patient))
+        serving.until(
+            lambda: "no Broker offers worker absent" in str(manager.explain(patient)),
+            what="the other one says what it waits for, as soon as it is queued",
+        )
         manager.cancel(patient)
         manager.wait(patient, 60)
 
