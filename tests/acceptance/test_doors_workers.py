@@ -268,7 +268,7 @@ def rude(serving: Any) -> Iterator[Any]:
     serving.joined(brokers=2)
     yield serving
     process.terminate()
-    process.wait(40)
+    process.wait(60)
     serving.processes.pop("broker2")
 
 
@@ -341,8 +341,8 @@ def test_what_a_job_leaves_behind_ends_with_its_process(daemons: Any, tmp_path: 
     assert run(daemons, Job("leaves_children"), folder=str(tmp_path)).state == "success"
     (pid,) = children(tmp_path)
     daemons.processes["broker"].terminate()
-    daemons.processes.pop("broker").wait(40)
-    daemons.until(lambda: not alive(pid), 10, "the child is gone")
+    daemons.processes.pop("broker").wait(60)
+    daemons.until(lambda: not alive(pid), what="the child is gone")
 
 
 @pytest.mark.parametrize("worker", ["ignores_signals", "stops_itself", "catches_everything", "runs_away"])
@@ -350,7 +350,7 @@ def test_a_timeout_ends_what_does_not_want_to_end(rude: Any, tmp_path: Path, wor
     ended = run(rude, Job(worker, timeout=0.3), folder=str(tmp_path))
     assert ended.state == "failed"
     assert "timeout of 0.3 s" in ended.error.reason
-    rude.until(lambda: not any(alive(pid) for pid in children(tmp_path)), 10, "nothing of it is left")
+    rude.until(lambda: not any(alive(pid) for pid in children(tmp_path)), what="nothing of it is left")
 
 
 def children(folder: Path) -> list[int]:
