@@ -196,7 +196,7 @@ class ForkedPool:
     def _end(self, child: Child, outcomes: list[Outcome]) -> None:
         """It has died, or was killed: its attempt has ended one way or the other."""
         assignment, why = child.assignment, child.stops
-        trees.kill(trees.marked(trees.PROCESS, child.mark))
+        trees.end_marked(trees.PROCESS, child.mark)  # it has not ended before everything that came from it has
         status = self._bury(child)
         if assignment is None:
             return
