@@ -26,7 +26,7 @@ CHECKED = "0 lost, 0 committed twice, 0 started too early, 0 unsaved, 0 orphans,
 DRAIN = 120.0
 OVERLAP = 10.0
 """Seconds for which blows fall on what has not recovered from others: beyond that the next one waits."""
-ORPHANS = 15.0
+ORPHANS = 60.0
 """Seconds that processes of a struck daemon may take to be gone."""
 
 
@@ -151,7 +151,7 @@ class Campaign:
         problems = [*plant.problems, *prove(plant.data, plant.marks, load.orders)]
         stuck = [wound for wound in load.wounds if wound.healed is None or wound.took > self.bound]
         problems += [f"stuck: after {wound.took:.1f} s not everything had ended" for wound in stuck]
-        if left := plant.pids():
+        if left := plant.gone(ORPHANS):
             problems.append(f"orphans: {left} are left of a plant that has stopped")
         jobs, again = executions(plant.marks)
         figures = {"runs": len(load.orders), "jobs": jobs, "executed again": again, **figures}

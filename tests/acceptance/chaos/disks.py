@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 from campaign import Campaign
-from plant import Plant, send
+from plant import Plant, children, send, until
 
 SIZE = 512
 """Megabytes of the small disk: room for what the load of 200 blows leaves behind."""
@@ -64,12 +63,12 @@ def on_a_small_disk(folder: Path) -> Iterator[Plant]:
 def fill(plant: Plant, random: random.Random) -> None:
     """To the last byte, for a while; in one of five cases the Router is killed meanwhile."""
     ballast = plant.data.parent / "ballast"
-    until = time.monotonic() + random.uniform(0.3, 4.0)
+    end = time.monotonic() + random.uniform(0.3, 4.0)
     killed = random.random() < 0.2
     with ballast.open("wb", buffering=0) as file:
         os.posix_fallocate(file.fileno(), 0, max(1, shutil.disk_usage(ballast.parent).free - NEARLY))
         file.seek(0, os.SEEK_END)
-        while time.monotonic() < until:
+        while time.monotonic() < end:
             try:
                 file.write(BLOCK)
             except OSError:
@@ -105,10 +104,17 @@ def fail_a_call(plant: Plant, random: random.Random) -> None:
     try:
         process.wait(UNDER_STRACE)
     except subprocess.TimeoutExpired:
-        for child in psutil.Process(process.pid).children():  # the tracer's own death would set the Router free
-            send(child.pid, signal.SIGKILL)
-        process.wait()
+        until(lambda: _ended_below(process), "strace and its Router have ended")
     plant.start("router")
+
+
+def _ended_below(tracer: subprocess.Popen[bytes]) -> bool:
+    """Kill what it traces, which it may only just have started: its own death would set the Router free."""
+    if tracer.poll() is not None:
+        return True
+    for child in children(tracer.pid):
+        send(child.pid, signal.SIGKILL)
+    return False
 
 
 # Torn ---------------------------------------------------------------------------------------------------------------

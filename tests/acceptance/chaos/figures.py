@@ -89,7 +89,7 @@ def elsewhere(folder: Path, first: int = 1, count: int = 20) -> Report:
 
 def _handed_on(plant: Plant, random: random.Random) -> float:
     """The other Broker has room for all of it."""
-    naps = [Job("nap", {"seconds": 60.0}, name=f"nap{index}") for index in range(JOBS_AT_ONCE)]
+    naps = [Job("nap", {"seconds": 600.0}, name=f"nap{index}") for index in range(JOBS_AT_ONCE)]
     with plant.manager() as manager:
         run = manager.start(Pipeline(dict.fromkeys(naps)))
         until(lambda: len(_running(manager, run)) == JOBS_AT_ONCE, "all of it runs")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import zmq
-from campaign import Report
+from campaign import ORPHANS, Report
 from plant import HERE, Daemon, Plant, until
 
 from headrace import Job, Pipeline
@@ -114,7 +114,7 @@ def overload(folder: Path, seconds: float = 60.0, open_runs: int = OPEN_RUNS) ->
             problems.append(f"unbounded: the Router has grown by {(peak - idle) / MEGABYTE:.0f} MB")
         if longest > PATIENCE:
             problems.append(f"stuck: somebody else had to wait {longest:.1f} s for an answer")
-        if left := plant.pids():
+        if left := plant.gone(ORPHANS):
             problems.append(f"orphans: {left}")
     rate = len(taken) / (seconds + drained)
     figures = {

@@ -42,10 +42,12 @@ def until(fact: Callable[[], object], what: str, seconds: float = PATIENCE) -> N
         time.sleep(0.02)
 
 
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+def free_addresses() -> tuple[str, str]:
+    """Two, and not the same one twice."""
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):
+            probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{one.getsockname()[1]}", f"tcp://127.0.0.1:{other.getsockname()[1]}"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Plant:
         self.folder = folder
         self.data = data or folder / "data"
         self.name = uuid.uuid4().hex
-        self.api, self.broadcast = free_address(), free_address()
+        self.api, self.broadcast = free_addresses()
         self.daemons: dict[str, Daemon] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.problems: list[str] = []
@@ -163,11 +165,11 @@ class Plant:
 
     def warden(self, broker: str) -> int | None:
         """The process that a Broker's worker processes come from."""
-        return next((child.pid for child in _children(self.pid(broker)) if _is_warden(child)), None)
+        return next((child.pid for child in children(self.pid(broker)) if _is_warden(child)), None)
 
     def workers(self, broker: str) -> list[int]:
         warden = self.warden(broker)
-        return [child.pid for child in _children(warden)] if warden else []
+        return [child.pid for child in children(warden)] if warden else []
 
     # What there is --------------------------------------------------------------------------------------------------
 
@@ -175,12 +177,27 @@ class Plant:
         """Every living process that carries the plant's name."""
         return [process.pid for process in psutil.process_iter() if _environment(process).get(NAME) == self.name]
 
+    def _has(self, pid: int) -> bool:
+        try:
+            return _environment(psutil.Process(pid)).get(NAME) == self.name
+        except psutil.NoSuchProcess:
+            return False
+
+    def gone(self, seconds: float) -> list[int]:
+        """Wait until no process of a plant that has stopped is left; those that are."""
+        try:
+            until(lambda: not self.pids(), "nothing is left of the plant", seconds)
+        except AssertionError:
+            pass  # they are told by their numbers
+        return self.pids()
+
     def orphans(self) -> list[int]:
-        """Processes of the plant that belong to no living daemon."""
+        """Processes of the plant that belong to no living daemon. One that is born or ends meanwhile is none."""
+        seen = self.pids()
         known = {process.pid for process in self.processes.values()}
         for pid in list(known):
-            known |= {child.pid for child in _children(pid, recursive=True)}
-        return [pid for pid in self.pids() if pid not in known]
+            known |= {child.pid for child in children(pid, recursive=True)}
+        return [pid for pid in seen if pid not in known and self._has(pid)]
 
     def check_alive(self) -> None:
         """A daemon that has died of nothing is noted, and started again so that the rest can be seen."""
@@ -229,7 +246,7 @@ def _joined(status: dict[str, Any]) -> tuple[int, int]:
     return sum(bool(one["workers"]) for one in status["brokers"]), len(status["pipeliners"])
 
 
-def _children(pid: int, recursive: bool = False) -> list[psutil.Process]:
+def children(pid: int, recursive: bool = False) -> list[psutil.Process]:
     try:
         return [one for one in psutil.Process(pid).children(recursive) if one.is_running()]
     except psutil.NoSuchProcess:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,17 @@ from headrace.pipeline.errors import ClusterError
 BLOWS = 2
 LONG = {"broker killed", "everything killed", "write or sync fails", "cancel storm", "wire refused", "disk full"}
 """One blow of these is enough for a slice."""
-pytestmark = pytest.mark.timeout(240)
+PATIENTLY = 3
+"""This machine may be busy, so it gets more time than is promised; `make chaos` is strict."""
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.mark.parametrize("campaign", chaos.CAMPAIGNS, ids=lambda campaign: campaign.name.replace(" ", "-"))
 def test_nothing_is_lost_under_blows(campaign: Campaign, tmp_path: Path) -> None:
     if why := campaign.missing():
         pytest.skip(why)
-    report = campaign.run(tmp_path, first=1, count=1 if campaign.name in LONG else BLOWS)
+    lenient = replace(campaign, bound=PATIENTLY * campaign.bound)
+    report = lenient.run(tmp_path, first=1, count=1 if campaign.name in LONG else BLOWS)
     assert report.ok, str(report)
 
 
@@ -50,9 +54,8 @@ def test_a_router_with_many_open_jobs_serves_again_soon(tmp_path: Path) -> None:
 
 
 def test_what_a_dead_broker_ran_runs_elsewhere(tmp_path: Path) -> None:
-    """This machine may be busy, so it gets more time than is promised; `make chaos` is strict."""
     report = elsewhere(tmp_path, count=1)
-    assert report.times[0] <= 3 * ELSEWHERE, str(report)
+    assert report.times[0] <= PATIENTLY * ELSEWHERE, str(report)
 
 
 # The proof can fail -----------------------------------------------------------------------------------------------
@@ -92,9 +95,9 @@ def test_a_plant_knows_a_daemon_that_died_of_nothing_and_a_process_that_is_left(
     with Plant(tmp_path) as plant:
         plant.staff(brokers=1)
         plant.joined(1)
-        assert plant.orphans() == []
+        until(lambda: plant.orphans() == [], "every process belongs to a daemon")
         process = plant.processes.pop("pipeliner")
-        assert plant.orphans() == [process.pid]
+        until(lambda: plant.orphans() == [process.pid], "nobody knows the Pipeliner any more")
         process.kill()
         process.wait()
         plant.processes["pipeliner"] = process
@@ -107,15 +110,20 @@ def test_a_proxy_stalls_trickles_and_cuts(tmp_path: Path) -> None:
     with Plant(tmp_path) as plant:
         plant.staff(brokers=1)
         plant.joined(1)
-        with Proxy(plant.api) as proxy, plant.manager(timeout=1.0, api=proxy.address) as manager:
-            manager.cluster()
+        with (
+            Proxy(plant.api) as proxy,
+            plant.manager(api=proxy.address) as patient,
+            plant.manager(timeout=1.0, api=proxy.address) as hasty,
+        ):
+            patient.cluster()
             with proxy.trickling(7):
-                manager.cluster()
+                patient.cluster()
             for ways in (("up",), ("down",), ("up", "down")):
                 with proxy.stalling(*ways), pytest.raises(ClusterError):
-                    manager.cluster()
+                    hasty.cluster()
+            patient.cluster()
             proxy.cut_soon(random.Random(1))
-            with plant.manager(api=proxy.address) as patient:
-                patient.cluster()
+            patient.cluster()
             with proxy.shut(), pytest.raises(ClusterError):
-                manager.cluster()
+                hasty.cluster()
+            patient.cluster()
