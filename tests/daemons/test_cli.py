@@ -9,6 +9,7 @@ import shlex
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,11 @@ def answer(*arguments: str) -> Any:
 
 
 @pytest.fixture
-def nowhere() -> str:
-    """The address of a port where nobody listens."""
+def nowhere() -> Iterator[str]:
+    """The address of a port where nobody listens, and nobody else can meanwhile."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        yield f"tcp://127.0.0.1:{taken.getsockname()[1]}"
 
 
 # Help ---------------------------------------------------------------------------------------------------------------
@@ -210,7 +211,7 @@ def test_on_a_terminal_tables_have_rules_and_when_piped_they_have_none(folder: P
             shown += chunk
     except OSError:
         pass  # the end of a terminal, on Linux
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     os.close(ours)
     assert "answer-timeout" in shown.decode()
     assert "──" in shown.decode()

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.daemons.commands import printing
@@ -57,6 +57,7 @@ values: Any = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(values)
 def test_every_value_can_be_printed_as_strict_json(value: object) -> None:
     text = json.dumps(printing.jsonable(value), allow_nan=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -182,6 +183,7 @@ def test_a_reader_refuses(reader: settings.Reader, raw: object) -> None:
         reader(raw)
 
 
+@hypothesis.settings(deadline=None)
 @given(st.dictionaries(st.text(st.characters(categories=["L"]), min_size=1), st.integers(1, 99), max_size=4))
 def test_the_text_of_a_map_is_read_back_as_it_was(roles: dict[str, int]) -> None:
     assert settings.slots(as_text(roles)) == roles

@@ -56,7 +56,7 @@ class Desk:
 
     def wait(self, until: Callable[[], bool]) -> None:
         """Until something is so, looking whenever the committer says that there is news."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not until():
             assert time.monotonic() < deadline, f"done {self.done}, stalled {self.committer.stalled}"
             select.select([self.committer], [], [], 0.2)
@@ -70,7 +70,7 @@ class Desk:
 def desk(tmp_path: Path) -> Iterator[Desk]:
     desk = Desk(tmp_path / "data")
     yield desk
-    assert desk.committer.close()
+    assert desk.committer.close(60)
     desk.journal.close()
 
 
@@ -93,7 +93,7 @@ def test_batches_are_told_as_done_in_their_order_once_they_are_on_disk(desk: Des
 
 def test_the_loop_is_woken_and_then_left_alone(desk: Desk) -> None:
     desk.put()
-    assert select.select([desk.committer], [], [], 20)[0]
+    assert select.select([desk.committer], [], [], 60)[0]
     desk.wait_for(1)
     assert not select.select([desk.committer], [], [], 0)[0]
     assert desk.committer.done() == []
@@ -103,7 +103,7 @@ def test_closing_commits_what_waits(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "data")
     for _ in range(50):
         desk.put(count=20)
-    assert desk.committer.close()
+    assert desk.committer.close(60)
     assert desk.journal.last == desk.last
     desk.journal.close()
 
@@ -142,7 +142,7 @@ def test_closing_does_not_wait_for_a_full_disk(tmp_path: Path) -> None:
     with files_no_larger_than((tmp_path / "data" / "journal.db-wal").stat().st_size):
         desk.put(count=100, size=1000)
         desk.wait(lambda: desk.committer.stalled is not None)
-        assert desk.committer.close()
+        assert desk.committer.close(60)
     desk.journal.close()
     again = Journal.open(tmp_path / "data")
     assert again.last == 2
@@ -166,7 +166,7 @@ def test_a_file_system_without_room_acknowledges_nothing_and_goes_on_when_there_
         (place / "ballast").unlink()
         desk.wait_for(numbers[-1])
         assert desk.committer.stalled is None and verify(place / "data").last == desk.last
-        assert desk.committer.close()
+        assert desk.committer.close(60)
         desk.journal.close()
         assert verify(place / "data").ok
     finally:
@@ -176,7 +176,7 @@ def test_a_file_system_without_room_acknowledges_nothing_and_goes_on_when_there_
 def test_a_batch_that_can_never_be_committed_is_the_end(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "data")
     desk.committer.put(1, [Record(desk.last + 7, None, Registered("b", "p", 1.0))])
-    assert desk.failed.wait(20)
+    assert desk.failed.wait(60)
     assert isinstance(desk.failures[0], JournalError) and desk.committer.done() == []
     desk.journal.close()
 
@@ -203,7 +203,7 @@ while 1 not in committer.done():
     pass
 open(os.environ["FAIL"], "w").close()
 committer.put(2, [Record(3, None, Registered("b", "p", 1.0))])
-ended.wait(20)
+ended.wait(60)
 """
 
 

@@ -106,7 +106,7 @@ def test_heavy_ends_come_in_parts_and_what_is_unknown_once(peer: Peer) -> None:
 def test_one_message_that_cannot_be_parted_goes_as_it_is(peer: Peer) -> None:
     peer.says()
     peer.routes.send("peer", [Told("id", BIG * 12)], 0.0)
-    assert peer.dealer.poll(1000)
+    assert peer.dealer.poll(60_000)
     assert decode_outbound(peer.dealer.recv()).messages == [Told("id", BIG * 12)]
 
 
@@ -185,10 +185,9 @@ def test_a_peer_that_is_gone_is_forgotten_when_something_is_sent_to_it() -> None
     try:
         peer.says()
         peer.dealer.close(linger=0)
-        for _ in range(1000):
+        deadline = time.monotonic() + 60
+        while len(peer.routes) and time.monotonic() < deadline:  # the pipe is taken down by a thread of zmq
             peer.routes.send("peer", [Told("id", BIG * 10), Told("id", BIG * 10)], 0.0)
-            if not len(peer.routes):
-                break
         assert len(peer.routes) == 0 and peer.routes.undelivered >= 1
     finally:
         peer.context.destroy(linger=0)
@@ -203,7 +202,7 @@ def test_large_answers_that_nobody_reads_are_bounded_by_bytes(peer: Peer) -> Non
     assert 0 < asked - peer.routes.undelivered <= UNREAD // len(BIG)
     heard = len(list(peer.hears()))
     assert heard == asked - peer.routes.undelivered
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     before = peer.routes.undelivered
     peer.routes.send("peer", [Told("again", BIG)], 0.0)
     while peer.routes.undelivered > before and time.monotonic() < deadline:

@@ -18,7 +18,7 @@ from headrace.pipeline.errors import UserError
 from headrace.pipeline.styles.alfexpand import expanded
 from headrace.pipeline.styles.alfgrammar import KEPT, OPERATORS, READ
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds that one script may take: bounds hold, and this box is busy."""
 REAL = (
     """##AlfredToDo 3.0

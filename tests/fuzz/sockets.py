@@ -52,7 +52,7 @@ class Sockets:
 
     def throw(self, data: bytes) -> str:
         """At one of the ports; whether it was heard to the end."""
-        connection = socket.create_connection(("127.0.0.1", self._random.choice(self._ports)), 20)
+        connection = socket.create_connection(("127.0.0.1", self._random.choice(self._ports)), 60)
         try:
             connection.sendall(data)
             if select.select([connection], [], [], 0)[0]:

@@ -26,7 +26,7 @@ from headrace.pipeline.errors import DefinitionError, UserError
 from headrace.pipeline.styles.files import read_file
 from headrace.pipeline.styles.jobfile import loads_toml
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds that one file may take: bounds hold, and this box is busy."""
 JOB: dict[str, Any] = {
     "Job": {

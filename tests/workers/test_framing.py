@@ -1,7 +1,7 @@
 """Frames survive whatever the kernel does to a stream."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.pipeline.errors import ProtocolError
@@ -10,6 +10,7 @@ from headrace.workers.framing import frame, from_worker, to_worker
 from headrace.workers.messages import Ended, Leave, Progress, Stop
 
 
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(0, 300), max_size=8), cuts=st.lists(st.integers(1, 40), min_size=1, max_size=30))
 def test_messages_come_out_whole_and_in_order_however_the_bytes_are_cut(sizes: list[int], cuts: list[int]) -> None:
     sent = [Ended(Outcome(number, result=b"x" * size)) for number, size in enumerate(sizes)]
