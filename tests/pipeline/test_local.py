@@ -582,10 +582,11 @@ def test_ctrl_c_goes_through_and_leaves_nothing_behind():
 
     @worker
     def slow():
-        time.sleep(60)
+        time.sleep(600)
 
     def press(event):
-        if event.kind == "started":
+        if (event.kind, event.job) == ("started", "b"):
+            assert len(children()) == 1
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
