@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ Script = Callable[[ToRouter], list[FromRouter]]
 class Doorway:
     """A ROUTER socket in a thread: every message is answered by the script of the test."""
 
-    def __init__(self, script: Script, port: int = 0, epoch: int = 1) -> None:
+    def __init__(self, script: Script, address: str = "tcp://127.0.0.1:*", epoch: int = 1) -> None:
         self.script = script
         self.heard: list[ToRouter] = []
         self.epoch = epoch
@@ -50,15 +51,11 @@ class Doorway:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.bind(f"tcp://127.0.0.1:{port or '*'}")
+        self._socket.bind(address)
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
-
-    @property
-    def port(self) -> int:
-        return int(self.address.rpartition(":")[2])
 
     def _serve(self) -> None:
         while not self._stop.is_set():
@@ -71,7 +68,7 @@ class Doorway:
             if replies:
                 self._send(address, envelope, replies)
         self._socket.close()
-        self._context.term()  # the port is free after that
+        self._context.term()  # the address is free after that
 
     def _send(self, address: bytes, envelope: Inbound, replies: list[FromRouter]) -> None:
         number = self._numbers[address] = self._numbers.get(address, 0) + 1
@@ -96,6 +93,13 @@ def polite(message: ToRouter) -> list[FromRouter]:
 
 
 @pytest.fixture
+def address() -> Iterator[str]:
+    """One that is ours even while nobody listens there, as no port is. The path is short, as a socket needs it."""
+    with TemporaryDirectory(prefix="hr-") as folder:
+        yield f"ipc://{folder}/api"
+
+
+@pytest.fixture
 def doorway() -> Iterator[Doorway]:
     opened = Doorway(polite)
     yield opened
@@ -109,8 +113,8 @@ def ignore(_: RunEnd) -> None:
 class Blocking:
     """Both shells behind one face, so that every test runs over both."""
 
-    def __init__(self, address: str, timeout: float = 10.0) -> None:
-        self.client = Client(address, ignore, timeout=timeout)
+    def __init__(self, address: str, timeout: float = 60.0, poll_time: float = 0.05) -> None:
+        self.client = Client(address, ignore, timeout=timeout, poll_time=poll_time)
         self.conversation = self.client.conversation
 
     def run(self, flow: Flow[Any]) -> Any:
@@ -121,19 +125,19 @@ class Blocking:
 
 
 class Awaiting:
-    def __init__(self, address: str, timeout: float = 10.0) -> None:
+    def __init__(self, address: str, timeout: float = 60.0) -> None:
         self.loop = asyncio.new_event_loop()
         self.client = AsyncClient(address, ignore, timeout=timeout)
         self.conversation = self.client.conversation
 
     def run(self, flow: Flow[Any]) -> Any:
-        return self.loop.run_until_complete(asyncio.wait_for(self.client.run(flow), 60))
+        return self.loop.run_until_complete(asyncio.wait_for(self.client.run(flow), 120))
 
     def gather(self, *work: Coroutine[Any, Any, Any]) -> list[Any]:
         async def together() -> list[Any]:
             return await asyncio.gather(*work)
 
-        return self.loop.run_until_complete(asyncio.wait_for(together(), 60))
+        return self.loop.run_until_complete(asyncio.wait_for(together(), 120))
 
     def close(self) -> None:
         self.loop.run_until_complete(self.client.close())
@@ -161,11 +165,17 @@ def test_a_question_is_answered(shell: Shell) -> None:
     assert shell.run(shell.conversation.ask("status")) == {"what": "status"}
 
 
-def test_many_questions_in_a_row_are_answered_without_waiting_for_a_clock(shell: Shell) -> None:
-    began = time.monotonic()
-    for _ in range(200):
-        shell.run(shell.conversation.ask("config"))
-    assert time.monotonic() - began < 8, "an answer that is there has to end the wait for it"
+@pytest.mark.parametrize("kind", [Blocking, Awaiting])
+def test_many_questions_in_a_row_are_answered_without_waiting_for_a_clock(kind: type[Shell], doorway: Doorway) -> None:
+    """The next moment of any clock is the repeat of the question, after a second."""
+    shell = Blocking(doorway.address, poll_time=600.0) if kind is Blocking else Awaiting(doorway.address)
+    try:
+        began = time.monotonic()
+        for _ in range(250):
+            shell.run(shell.conversation.ask("config"))
+        assert time.monotonic() - began < 200, "an answer that is there has to end the wait for it"
+    finally:
+        shell.close()
 
 
 def test_a_stream_of_questions_settles_in_order(shell: Shell) -> None:
@@ -218,21 +228,21 @@ def test_a_router_that_falls_silent_ends_a_wait_with_a_clear_error(kind: type[Sh
 
 
 @pytest.mark.parametrize("kind", [Blocking, Awaiting])
-def test_a_request_survives_a_restart_of_the_router(kind: type[Shell]) -> None:
+def test_a_request_survives_a_restart_of_the_router(kind: type[Shell], address: str) -> None:
     asked = threading.Event()
 
     def deaf(_: ToRouter) -> list[FromRouter]:
         asked.set()
         return []
 
-    first = Doorway(deaf)
+    first = Doorway(deaf, address)
     shell = kind(first.address)
     second: list[Doorway] = []
 
     def restart() -> None:
-        asked.wait(30)
+        asked.wait(60)
         first.close()
-        second.append(Doorway(polite, first.port, epoch=2))
+        second.append(Doorway(polite, address, epoch=2))
 
     restarting = threading.Thread(target=restart)
     restarting.start()
@@ -245,16 +255,23 @@ def test_a_request_survives_a_restart_of_the_router(kind: type[Shell]) -> None:
 
 
 @pytest.mark.parametrize("kind", [Blocking, Awaiting])
-def test_a_router_that_starts_later_than_the_client_is_found(kind: type[Shell]) -> None:
-    placeholder = Doorway(polite)
-    placeholder.close()
-    shell = kind(placeholder.address)
+def test_a_router_that_starts_later_than_the_client_is_found(kind: type[Shell], address: str) -> None:
+    """A question is repeated every second: so often it may have been asked again before its answer came."""
+    shell = kind(address)
     late: list[Doorway] = []
-    starting = threading.Timer(0.3, lambda: late.append(Doorway(polite, placeholder.port)))
+    began: list[float] = []
+
+    def start() -> None:
+        began.append(time.monotonic())
+        late.append(Doorway(polite, address))
+
+    starting = threading.Timer(0.3, start)
     starting.start()
     try:
         assert shell.run(shell.conversation.ask("status")) == {"what": "status"}
-        assert sum(isinstance(message, Ask) for message in late[0].heard) == 1, "nothing old is delivered late"
+        again = int(time.monotonic() - began[0])
+        asked = sum(isinstance(message, Ask) for message in late[0].heard)
+        assert 1 <= asked <= 1 + again, "nothing old is delivered late"
     finally:
         starting.join()
         shell.close()
@@ -282,21 +299,20 @@ def test_after_close_every_operation_says_so(shell: Shell) -> None:
 
 
 def test_a_thread_that_waits_does_not_keep_others_from_asking(doorway: Doorway) -> None:
-    shell = Blocking(doorway.address)
+    """With turns of ten minutes a question would wait for the end of one, and this test for its own."""
+    shell = Blocking(doorway.address, poll_time=600.0)
     over = threading.Event()
     requests = shell.conversation.requests
     waiting = threading.Thread(
-        target=lambda: shell.run(shell.conversation.listen(NEWS, over.is_set, shell.conversation.clock() + 60))
+        target=lambda: shell.run(shell.conversation.listen(NEWS, over.is_set, shell.conversation.clock() + 600))
     )
     waiting.start()
-    began = time.monotonic()
     for _ in range(300):
         shell.run(shell.conversation.ask("status"))
-    took = time.monotonic() - began
     over.set()
+    shell.run(shell.conversation.ask("status"))  # whose turn it is looks whether it is over
     waiting.join()
     shell.close()
-    assert took < 7.5, "a turn of 50 ms per question would take 15 s and more"
     assert not requests.following.runs
 
 
