@@ -375,7 +375,7 @@ def test_a_job_that_runs_too_long_is_stopped_in_its_process():
 
 
 def test_a_job_with_a_timeout_that_keeps_it_returns_its_result():
-    assert Pipeline({Job(one, timeout=30): Job(plus, bind="item", timeout=30)}).run().results == {"one": 1, "plus": 2}
+    assert Pipeline({Job(one, timeout=300): Job(plus, bind="item", timeout=300)}).run().results == {"one": 1, "plus": 2}
 
 
 def test_a_deadline_ends_the_run():

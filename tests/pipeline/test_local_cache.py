@@ -159,6 +159,6 @@ def test_commands_are_kept(trace: Path, folder: Path) -> None:
 
 def test_a_worker_with_a_timeout_runs_in_a_fork_and_is_kept(trace: Path, folder: Path) -> None:
     for expected in (["7"], []):
-        job = Job(square_of(trace), {"item": 7}, cache="content", timeout=30)
+        job = Job(square_of(trace), {"item": 7}, cache="content", timeout=300)
         assert Pipeline({job: None}).run(cache_folder=folder).results == {"square": 49}
         assert marks(trace) == expected
