@@ -43,7 +43,7 @@ class There:
         self.daemons = daemons
 
     def run(self, pipeline: Any, processes: int | None = None) -> Any:
-        run = self.manager.wait(self.manager.start(pipeline), 90)
+        run = self.manager.wait(self.manager.start(pipeline), 200)
         assert run.results is not None
         return run
 

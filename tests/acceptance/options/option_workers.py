@@ -11,12 +11,16 @@ import uuid
 from headrace import Choose, Gather, Graft, Job, RetryAfter, Skip, current, worker
 
 
-def wait_for(file, seconds=60):
+def wait_for(file):
     """A fact that another job, or the test, makes true."""
+    wait_until(lambda: os.path.exists(file), f"{file} is there")
+
+
+def wait_until(fact, what, seconds=120):
     end = time.monotonic() + seconds
-    while not os.path.exists(file):
+    while not fact():
         if time.monotonic() > end:
-            raise TimeoutError(f"nobody made {file}")
+            raise TimeoutError(f"not within {seconds} s: {what}")
         time.sleep(0.01)
 
 
@@ -276,7 +280,7 @@ def nap(seconds):
 
 @worker
 def flaky(folder, fails, error):
-    note(folder, time.time())
+    note(folder, [time.monotonic(), time.time()])
     attempt = current().attempt
     if attempt <= fails:
         raise {"ConnectionError": ConnectionError, "ValueError": ValueError}[error](f"attempt {attempt}")
@@ -285,7 +289,7 @@ def flaky(folder, fails, error):
 
 @worker
 def later(folder, seconds):
-    note(folder, time.time())
+    note(folder, [time.monotonic(), time.time()])
     if current().attempt == 1:
         raise RetryAfter(seconds, "busy")
     return current().attempt
@@ -293,14 +297,15 @@ def later(folder, seconds):
 
 @worker
 def poison(folder):
-    note(folder, time.time())
+    note(folder, [time.monotonic(), time.time()])
     os._exit(9)
 
 
 @worker
 def tidy_nap(folder):
     try:
-        time.sleep(30)
+        pathlib.Path(folder, "begun").touch()
+        time.sleep(600)
     finally:
         pathlib.Path(folder, "tidied").touch()
 
@@ -308,7 +313,7 @@ def tidy_nap(folder):
 @worker
 def slow_at_first(folder):
     if current().attempt == 1:
-        time.sleep(30)
+        time.sleep(600)
     return current().attempt
 
 
@@ -362,7 +367,7 @@ def tag_and_plant(number):
 @worker
 def begin_and_nap(folder):
     pathlib.Path(folder, "begun").touch()
-    time.sleep(60)
+    time.sleep(600)
 
 
 @worker
@@ -385,10 +390,15 @@ def rendered():
 
 
 @worker
-def span(folder, seconds):
-    began = time.time()
+def span(folder, seconds, together=0, file=None):
+    """Takes so long, and until so many of them have begun, and until there is that file."""
+    began = time.monotonic()
+    pathlib.Path(folder, f"{current().job} has begun").touch()
     time.sleep(seconds)
-    note(folder, [current().job, began, time.time()])
+    wait_until(lambda: len(list(pathlib.Path(folder).glob("* has begun"))) >= together, f"{together} at once")
+    if file:
+        wait_for(file)
+    note(folder, [current().job, began, time.monotonic()])
 
 
 # Control --------------------------------------------------------------------------------------------------------------
