@@ -101,11 +101,12 @@ def cluster(stage: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def runs(cluster: Any) -> dict[str, str]:
+def runs(cluster: Any) -> Iterator[dict[str, str]]:
     """The ids that examples speak of."""
     done, failed = cluster.start_many([Pipeline({Job("one"): None}), Pipeline({Job("fail"): None})])
-    cluster.wait(done, 30), cluster.wait(failed, 30)
-    return {"done": done, "failed": failed, "waiting": cluster.start(Pipeline({Job("one"): None}, paused=True))}
+    cluster.wait(done, 60), cluster.wait(failed, 60)
+    yield {"done": done, "failed": failed, "waiting": cluster.start(Pipeline({Job("one"): None}, paused=True))}
+    cluster.resume(role="encode")  # an example has paused it
 
 
 @pytest.mark.parametrize("example", [one for one in PIPELINES if not one.mark], ids=named)

@@ -24,7 +24,7 @@ def test_progress_of_a_job_is_shown_while_it_runs(there: Any, tmp_path: Path) ->
         what="the Router has heard of the first step",
     )
     (tmp_path / "go").touch()
-    assert manager.wait(run, 30).results == {"stepwise": 3}
+    assert manager.wait(run, 60).results == {"stepwise": 3}
 
 
 def test_what_workers_and_commands_write_can_be_read(there: Any) -> None:

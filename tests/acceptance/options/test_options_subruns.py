@@ -42,7 +42,7 @@ def test_what_fails_inside_fails_the_job_with_its_name_and_reason(engine: Any) -
 
 
 def test_its_timeout_is_a_deadline_of_what_is_inside(engine: Any) -> None:
-    run = engine.run(Pipeline({Job(inner((Job("nap", {"seconds": 30}), None)), name="sub", timeout=0.5): Job("one")}))
+    run = engine.run(Pipeline({Job(inner((Job("nap", {"seconds": 600}), None)), name="sub", timeout=0.5): Job("one")}))
     assert (run.state, run.states) == ("failed", {"sub": "failed", "one": "cancelled"})
     assert run.error.job == "sub" and "0.5 s" in run.error.reason
 
@@ -89,9 +89,9 @@ def test_a_paused_role_starts_nothing_and_all_else_goes_on(there: Any) -> None:
     manager.pause(role="render")
     held = manager.start(Pipeline({Job("one", role="render"): None}))
     assert there.run(Pipeline({Job("one"): None})).state == "success"
-    assert "paused" in manager.explain(held, "one")
+    there.daemons.until(lambda: "paused" in manager.explain(held, "one"), what="it says that its role is paused")
     assert there.daemons.command("resume", "--role", "render").returncode == 0
-    assert manager.wait(held, 30).state == "success"
+    assert manager.wait(held, 60).state == "success"
 
 
 def test_a_paused_cluster_starts_nothing_at_all(there: Any) -> None:
@@ -100,7 +100,7 @@ def test_a_paused_cluster_starts_nothing_at_all(there: Any) -> None:
     held = manager.start(Pipeline({Job("one"): None}))
     there.daemons.until(lambda: "paused" in manager.explain(held), what="it says that it is paused")
     manager.resume()
-    assert manager.wait(held, 30).state == "success"
+    assert manager.wait(held, 60).state == "success"
 
 
 def test_logs_are_followed_until_the_end(there: Any, tmp_path: Path) -> None:
