@@ -7,6 +7,8 @@ of it is known when it answers a question that was asked behind it.
 
 from __future__ import annotations
 
+import contextlib
+import random
 import subprocess
 import sys
 import time
@@ -117,9 +119,12 @@ class Target:
 
 
 def _free_address() -> str:
-    with TcpSocket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    """Of a port that the system gives to nobody by itself, so that it is free a moment later, too."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 30_000)
+        with TcpSocket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return f"tcp://127.0.0.1:{port}"
 
 
 def _sizes(status: dict[str, Any]) -> tuple[int, int]:
