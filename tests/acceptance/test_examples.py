@@ -28,11 +28,17 @@ PATIENCE = 120
 """Seconds: each command starts an interpreter or several, and the machine may have other things to do."""
 
 
-def free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
+class Port:
+    """Nobody else is given it while this is kept: what is bound and does not listen keeps others away, and lets a
+    server in that reuses addresses. Elsewhere than on Linux it would not."""
+
+    def __init__(self) -> None:
+        self._probe = socket.socket()
+        self._probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._probe.bind(("127.0.0.1", 0))
+        self.number: int = self._probe.getsockname()[1]
+        if sys.platform != "linux":
+            self._probe.close()
 
 
 class Terminal:
@@ -41,11 +47,11 @@ class Terminal:
     def __init__(self, example: str, folder: Path) -> None:
         self.folder = folder / example
         shutil.copytree(EXAMPLES / example, self.folder, ignore=shutil.ignore_patterns("__pycache__"))
-        api, broadcast = free_ports()
+        self.api, self.broadcast = Port(), Port()
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
         self.environment |= {
-            "HEADRACE_API": f"tcp://127.0.0.1:{api}",
-            "HEADRACE_BROADCAST": f"tcp://127.0.0.1:{broadcast}",
+            "HEADRACE_API": f"tcp://127.0.0.1:{self.api.number}",
+            "HEADRACE_BROADCAST": f"tcp://127.0.0.1:{self.broadcast.number}",
             "HEADRACE_DATA": str(folder / "data"),
             "HEADRACE_ANSWER_TIMEOUT": f"{PATIENCE}",
             "MONITORING_FILENAME": str(folder / "monitoring.log"),
@@ -294,7 +300,8 @@ def mongod(folder: Path) -> Iterator[int]:
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     program.chmod(program.stat().st_mode | 0o111)
     folder.mkdir()
-    port, _ = free_ports()
+    reserved = Port()
+    port = reserved.number
     options = ["--bind_ip", "127.0.0.1", "--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen([program, "--dbpath", folder, "--port", str(port), *options], stdout=log)

@@ -57,16 +57,25 @@ def matches(expected: str, shown: str) -> bool:
     )
 
 
+def _reserved(stack: ExitStack) -> int:
+    """A port that nobody else is given meanwhile: what is bound and does not listen keeps others away, and lets a
+    daemon in that reuses addresses. Elsewhere than on Linux it would not."""
+    probe = stack.enter_context(socket.socket())
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    port: int = probe.getsockname()[1]
+    if sys.platform != "linux":
+        probe.close()
+    return port
+
+
 class Reader:
     """Somebody who reads a page and does what it says."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder = folder
         self._stack = stack
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            other.bind(("127.0.0.1", 0))
-            self._ports = {"5555": str(one.getsockname()[1]), "5556": str(other.getsockname()[1])}
+        self._ports = {name: str(_reserved(stack)) for name in ("5555", "5556")}
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
         self.environment |= {
             "HEADRACE_API": f"tcp://127.0.0.1:{self._ports['5555']}",

@@ -42,12 +42,21 @@ def until(fact: Callable[[], object], what: str, seconds: float = PATIENCE) -> N
         time.sleep(0.02)
 
 
-def free_addresses() -> tuple[str, str]:
-    """Two, and not the same one twice."""
-    with socket.socket() as one, socket.socket() as other:
-        for probe in (one, other):
-            probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{one.getsockname()[1]}", f"tcp://127.0.0.1:{other.getsockname()[1]}"
+def reserved_port() -> socket.socket:
+    """Nobody else is given this port while the socket is open, not even while its daemon is dead: what is bound and
+    does not listen keeps others away, and lets a daemon in that reuses addresses. Elsewhere than on Linux it would not.
+    """
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    return probe
+
+
+def address_of(probe: socket.socket) -> str:
+    address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    if sys.platform != "linux":
+        probe.close()
+    return address
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,8 @@ class Plant:
         self.folder = folder
         self.data = data or folder / "data"
         self.name = uuid.uuid4().hex
-        self.api, self.broadcast = free_addresses()
+        self._ports = [reserved_port() for _ in range(2)]
+        self.api, self.broadcast = map(address_of, self._ports)
         self.daemons: dict[str, Daemon] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.problems: list[str] = []
@@ -92,6 +102,8 @@ class Plant:
         finally:
             for pid in self.pids():
                 send(pid, signal.SIGKILL)
+            for port in self._ports:
+                port.close()
 
     # Starting -------------------------------------------------------------------------------------------------------
 
