@@ -214,7 +214,7 @@ def test_a_failed_sync_ends_the_process_and_the_next_one_goes_by_what_is_there(t
     environment = {**os.environ, "LD_PRELOAD": str(tmp_path / "sync.so"), "FAIL": str(tmp_path / "fail")}
     folder = tmp_path / "data"
     ended = subprocess.run(
-        [sys.executable, "-c", SYNCED_WRITER, str(folder)], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", SYNCED_WRITER, str(folder)], env=environment, capture_output=True, text=True, timeout=200
     )
     assert (ended.returncode, ended.stdout) == (70, "failed: disk I/O error\n"), ended.stderr
     journal = Journal.open(folder)
