@@ -356,8 +356,9 @@ def test_a_paused_run_starts_nothing_below_until_it_is_resumed(site: Any, tmp_pa
         (tmp_path / "go").touch()
         innermost = child_id(child_id(run, 0, "P", ()), 0, "C", ())
         site.until(lambda: manager.status(innermost).states["wait_for"] == "success", what="what ran has ended")
-        site.until(lambda: manager.status(innermost).states["trace"] == "queued")
-        assert f"the run above, {run}, is paused" in manager.explain(innermost, "trace")
+        why = f"the run above, {run}, is paused"
+        site.until(lambda: why in manager.explain(innermost, "trace"), what="what follows waits for that")
+        assert manager.status(innermost).states["trace"] == "queued"
         manager.resume(run)
         assert manager.wait(run, 60).state == "success"
 
