@@ -1,4 +1,5 @@
-"""For every test: what it imported from its own folders is forgotten, and the path of imports is as it was."""
+"""For every test: what it imported from its own folders is forgotten, and the path of imports is as it was; and how
+long an example takes to be drawn or run is no failure."""
 
 from __future__ import annotations
 
@@ -9,12 +10,15 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 
 def pytest_configure() -> None:
     """A shell starts what runs in its background deaf to Ctrl-C, and the processes of the tests would inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
