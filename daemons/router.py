@@ -348,13 +348,14 @@ class Router:
         return answer[1].decode() if answer and answer[0] == digest(message) else None
 
     def _retry(self, turn: Turn, peer: str, message: Control) -> None:
-        cluster = self._dispatch.cluster
+        archive, cluster = self._journal.archive, self._dispatch.cluster
         try:
-            run = ended_run(self._journal.archive, message.run, cluster.now, cluster.wall)
+            with archive.snapshot():
+                run = ended_run(archive, message.run, cluster.now, cluster.wall)
+                verdict = known_runs(archive, [message.run])[message.run].verdict
         except NotFound as error:
             turn.reply(peer, not_found(message.id, error))
             return
-        verdict = known_runs(self._journal.archive, [message.run])[message.run].verdict
         if run is None:
             turn.reply(peer, Failed(message.id, "busy", "its end is being written", 0.1))
         elif run.parent is not None:
@@ -365,7 +366,7 @@ class Router:
             turn.reply(peer, Failed(message.id, "conflict", reason))
         else:
             key = run.options.key
-            holder = self._journal.archive.holders([key]).get(key) if key is not None else None
+            holder = archive.holders([key]).get(key) if key is not None else None
             self._dispatch.reopen(peer, message, run, holder)
 
     def _prune(self, turn: Turn, peer: str, message: Control) -> None:
@@ -381,8 +382,11 @@ class Router:
         named = [one.run for one in message.submissions]
         named += [run for one in message.submissions for run in one.options.after]
         keys = {one.options.key for one in message.submissions if one.options.key is not None}
-        holders = self._journal.archive.holders(keys) if keys else {}
-        return self._known([*named, *holders.values()]), holders
+        if not keys:
+            return self._known(named), {}
+        with self._journal.archive.snapshot():
+            holders = self._journal.archive.holders(keys)
+            return self._known([*named, *holders.values()]), holders
 
     def _known(self, runs: Iterable[str]) -> dict[str, Known]:
         """What the journal has of those that are not open."""

@@ -16,12 +16,13 @@ def known_runs(archive: Archive, runs: Iterable[str]) -> dict[str, Known]:
     """What the journal has of these runs, and what is left of those that were pruned."""
     wanted = list(runs)
     found: dict[str, Known] = {}
-    for one in archive.tombstones(wanted):
-        found[one.run] = Known(one.run, _verdict(one.verdict), at=one.ended)
-    for summary in archive.known(wanted):
-        error, duration, at = summary.error, summary.duration or 0.0, summary.ended or 0.0
-        digest = archive.accepted(summary.run).digest
-        found[summary.run] = Known(summary.run, _verdict(summary.verdict), error, duration, at, digest=digest)
+    with archive.snapshot():
+        for one in archive.tombstones(wanted):
+            found[one.run] = Known(one.run, _verdict(one.verdict), at=one.ended)
+        for summary in archive.known(wanted):
+            error, duration, at = summary.error, summary.duration or 0.0, summary.ended or 0.0
+            digest = archive.accepted(summary.run).digest
+            found[summary.run] = Known(summary.run, _verdict(summary.verdict), error, duration, at, digest=digest)
     return found
 
 
@@ -32,10 +33,11 @@ def found_below(archive: Archive, children: Iterable[str], now: float, wall: flo
     """What there is of sub-runs: the end of each, and (unless it was pruned) how it would go on."""
     wanted = list(children)
     found: dict[str, FoundBelow] = dict.fromkeys(wanted, (None, None))
-    known = known_runs(archive, wanted)
-    there = {one.run for one in archive.known(known)}
-    for child, end in known.items():
-        found[child] = (ended_run(archive, child, now, wall) if child in there else None), end
+    with archive.snapshot():
+        known = known_runs(archive, wanted)
+        there = {one.run for one in archive.known(known)}
+        for child, end in known.items():
+            found[child] = (ended_run(archive, child, now, wall) if child in there else None), end
     return found
 
 

@@ -7,6 +7,7 @@ and every result is checked against its checksum when it is read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -41,6 +42,19 @@ class Archive:
 
     def close(self) -> None:
         self.connection.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All answers in here are of one moment, whatever is committed meanwhile: a run that is pruned between two
+        questions would be neither there nor among the pruned ones."""
+        if self.connection.in_transaction:
+            yield
+            return
+        self._ask("BEGIN")
+        try:
+            yield
+        finally:
+            self._ask("COMMIT")
 
     # Runs -------------------------------------------------------------------------------------------------------
 
@@ -268,6 +282,10 @@ class Archive:
             width = min(MANY, 1 << (len(some) - 1).bit_length())
             some += some[-1:] * (width - len(some))
             yield from self._rows(f"{sql} ({', '.join('?' * width)})", *some)
+
+    def _ask(self, sql: str) -> None:
+        for _ in self._rows(sql):
+            pass
 
     def _rows(self, sql: str, *values: Any) -> Iterator[Row]:
         """Every question goes through here: a page that cannot be read is an error about the journal, not SQLite's."""

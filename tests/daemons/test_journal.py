@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from headrace.daemons.dispatch.effects import Record
+from headrace.daemons.dispatch.restored import known_runs
+from headrace.daemons.journal.archive import Archive
 from headrace.daemons.journal.checkup import verify
 from headrace.daemons.journal.journal import Journal
+from headrace.daemons.journal.summaries import Tombstone
 from headrace.daemons.journal.sweeping import SLICE
 from headrace.pipeline.definition import RunOptions
 from headrace.pipeline.errors import JournalError, JournalLocked, NotFound
@@ -526,6 +529,24 @@ def test_a_pruned_run_leaves_a_tombstone_and_nothing_else(journal: Journal, stor
     last = reopened(again)
     assert [standing.id for standing in last.open_runs()] == [OTHER]
     last.close()
+
+
+def test_a_run_that_is_pruned_meanwhile_is_there_or_among_the_pruned_ones(journal: Journal, story: Story) -> None:
+    class Slow(Archive):
+        """Between two of its answers something happens."""
+
+        def tombstones(self, runs: Iterable[str]) -> list[Tombstone]:
+            found = super().tombstones(runs)
+            journal.prune([RUN])
+            return found
+
+    story.accept()
+    story.finish()
+    slow = Slow(journal.path)
+    known = known_runs(slow, [RUN])
+    assert known[RUN].verdict == "success"
+    assert slow.run(RUN) is None, "the snapshot is over"
+    slow.close()
 
 
 def test_small_pruned_runs_are_swept_together(journal: Journal, story: Story) -> None:
