@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from random import Random
 from typing import Any
 
@@ -59,6 +60,10 @@ class Archive:
         self.answers: dict[str, tuple[bytes, bytes]] = {}
         self.epoch = 0
         self.last = 0
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """A turn is one moment here."""
+        return nullcontext()
 
     def apply(self, record: Record) -> None:
         fact = record.fact
